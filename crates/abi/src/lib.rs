@@ -1,0 +1,1 @@
+//! The Envoy dynamic-module ABI: declarations and safe wrappers.

@@ -1,0 +1,1 @@
+//! Access log entries and the socket they go to.

@@ -1,0 +1,1 @@
+//! Client of the policy channel: transactions in, an atomically swapped state out.

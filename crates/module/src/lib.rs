@@ -1,0 +1,1 @@
+//! The Cilium filters as an Envoy dynamic module.
