@@ -1,0 +1,56 @@
+"""Builds the native parts with cargo and puts them where the package finds them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+# Library that cargo makes -> its place in the package.
+LIBRARIES = {
+    "lib_core.so": "_core.abi3.so",
+    "libcilium_dynamic_modules.so": "_native/libcilium_dynamic_modules.so",
+}
+PACKAGES = ("cilium-python", "cilium-module")
+
+
+class NativeBuild(BuildHookInterface[Any]):
+    """Runs for wheels and for editable installs."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Builds, copies, and tags the wheel for CPython's stable ABI on this machine's platform."""
+        build_native(Path(self.root))
+        build_data["pure_python"] = False
+        build_data["tag"] = f"cp311-abi3-linux_{os.uname().machine}"
+
+
+def build_native(root: Path) -> None:
+    """Builds the workspace's libraries in release mode and copies them into the package."""
+    cargo = shutil.which("cargo") or shutil.which("cargo", path=str(Path.home() / ".cargo/bin"))
+    if cargo is None:
+        sys.exit("building cilium-proxy needs Rust 1.88 or newer: cargo was not found in PATH (install it with rustup)")
+    command = [cargo, "build", "--release", "--locked"]
+    for package in PACKAGES:
+        command += ["--package", package]
+    # Python extensions leave the interpreter's symbols open; cargo must know which Python asks.
+    environment = {**os.environ, "PYO3_PYTHON": sys.executable}
+    if subprocess.run(command, cwd=root, env=environment).returncode != 0:
+        sys.exit("building cilium-proxy failed: cargo's messages are above")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target")) / "release"
+    for library, place in LIBRARIES.items():
+        destination = root / "src/cilium_proxy" / place
+        # A new file: a running proxy keeps the one it has mapped.
+        fresh = destination.with_suffix(".new")
+        shutil.copy2(target / library, fresh)
+        fresh.rename(destination)
+
+
+if __name__ == "__main__":
+    build_native(Path(__file__).resolve().parent)
