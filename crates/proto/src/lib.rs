@@ -2,7 +2,7 @@
 //! they hold. Generated code only; nothing here decides anything.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::pedantic, reason = "generated code")]
+#![allow(missing_docs, unused_qualifications, unreachable_pub, clippy::pedantic, reason = "generated code")]
 
 include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 

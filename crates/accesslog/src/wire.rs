@@ -1,0 +1,92 @@
+//! The three protobuf wire forms that log entries are made of.
+
+/// Appends a base-128 varint.
+pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+/// Length of `value` as a varint, in bytes.
+pub(crate) const fn varint_len(value: u64) -> usize {
+    // 7 bits a byte: ceil(bits / 7) without a division, 1 for 0.
+    ((64 - (value | 1).leading_zeros()) * 9 + 64) as usize / 64
+}
+
+/// Appends field `number` as a varint, unless it has its default value.
+pub(crate) fn number(out: &mut Vec<u8>, number: u32, value: u64) {
+    if value != 0 {
+        varint(out, u64::from(number) << 3);
+        varint(out, value);
+    }
+}
+
+/// Appends the tag and length of a length-delimited field; its content follows.
+pub(crate) fn delimited(out: &mut Vec<u8>, number: u32, len: usize) {
+    varint(out, u64::from(number) << 3 | 2);
+    varint(out, len as u64);
+}
+
+/// Appends field `number` as a string, unless it is empty.
+///
+/// `value` must be UTF-8, see [`text`].
+pub(crate) fn string(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    if !value.is_empty() {
+        delimited(out, number, value.len());
+        out.extend_from_slice(value);
+    }
+}
+
+/// Appends field `number` as a `cilium.KeyValue`, whatever bytes `key` and `value` hold.
+pub(crate) fn key_value(out: &mut Vec<u8>, number: u32, key: &[u8], value: &[u8]) {
+    let (key, value) = (text(key), text(value));
+    delimited(out, number, string_len(&key) + string_len(&value));
+    string(out, 1, &key);
+    string(out, 2, &value);
+}
+
+/// `value` as UTF-8.
+///
+/// HTTP allows any byte from 0x80 in header values, protobuf strings do not: a receiver drops an entry with one. What is
+/// not UTF-8 becomes U+FFFD, so that no client can keep its requests out of the log.
+pub(crate) fn text(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    match String::from_utf8_lossy(value) {
+        std::borrow::Cow::Borrowed(_) => std::borrow::Cow::Borrowed(value),
+        std::borrow::Cow::Owned(replaced) => std::borrow::Cow::Owned(replaced.into_bytes()),
+    }
+}
+
+fn string_len(value: &[u8]) -> usize {
+    // Fields 1 and 2 have a tag of one byte.
+    if value.is_empty() { 0 } else { 1 + varint_len(value.len() as u64) + value.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn varints_are_those_of_prost(value: u64) {
+            let mut ours = Vec::new();
+            varint(&mut ours, value);
+            let mut theirs = Vec::new();
+            prost::encoding::encode_varint(value, &mut theirs);
+            prop_assert_eq!(&ours, &theirs);
+            prop_assert_eq!(varint_len(value), ours.len());
+        }
+    }
+
+    #[test]
+    fn varint_lengths_change_at_seven_bit_steps() {
+        for bits in 0..64 {
+            for value in [1_u64 << bits, (1_u64 << bits) - 1, u64::MAX >> (63 - bits)] {
+                assert_eq!(varint_len(value), prost::encoding::encoded_len_varint(value), "{value}");
+            }
+        }
+    }
+}
