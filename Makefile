@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 CARGO := $(or $(shell command -v cargo 2>/dev/null),$(wildcard $(HOME)/.cargo/bin/cargo))
 # What the native libraries are made of.
 NATIVE := $(shell find crates api -type f -not -path '*/target/*' -not -path '*/fuzz/*' 2>/dev/null) Cargo.toml Cargo.lock hatch_build.py
+DENY := target/tools/bin/cargo-deny
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 
 .PHONY: help setup demo test test-rust test-python test-fuzz test-nightly lint format bench wheel clean
@@ -38,14 +39,14 @@ test-nightly: $(VENV)/installed ## Run the long tests: soak, deep differential a
 	NIGHTLY=1 $(PYTEST) -m "soak or not soak"
 	./fuzz/run.sh 600
 
-lint: $(VENV)/installed ## Check formatting, lints, types, licences
+lint: $(VENV)/installed $(DENY) ## Check formatting, lints, types, licences
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest cilium_proxy._core --ignore-disjoint-bases
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
-	$(PY) tools/check_licences.py
+	$(DENY) --log-level error check bans licenses sources
 
 format: $(VENV)/tools ## Format all code
 	$(BIN)/ruff format .
@@ -72,6 +73,11 @@ $(VENV)/tools: requirements/dev.txt | check-rust
 $(VENV)/installed: $(VENV)/tools pyproject.toml $(NATIVE)
 	$(BIN)/uv pip install --quiet --python $(PY) --no-build-isolation --no-deps --editable .
 	@touch $@
+
+# A debug build: it is compiled once per clone and runs for a second.
+$(DENY): | check-rust
+	$(CARGO) install --quiet --debug --locked --root target/tools --target-dir target/tools/build cargo-deny@0.20.2
+	rm -rf target/tools/build
 
 .PHONY: check-rust
 check-rust:
