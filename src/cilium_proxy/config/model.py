@@ -1,0 +1,110 @@
+"""What proxy.yaml says, typed. Field meanings and defaults: docs/configuration.md."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cilium_proxy.config.address import Address
+from cilium_proxy.yaml import Mark
+
+Direction = Literal["ingress", "egress"]
+Protocol = Literal["http", "tcp"]
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A workload this proxy enforces policies for.
+
+    `labels` has a source in every key (`k8s:app`), and the namespace and cluster labels. `identity` is the numeric
+    security identity asked for, or None to have one allocated. `ips` has one or two addresses, one per family.
+    """
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    ips: tuple[str, ...]
+    identity: int | None
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Peers that the proxy does not enforce for, known by their addresses."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    cidrs: tuple[IPNetwork, ...]
+    identity: int | None
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A port of the proxy. `port` is the destination port that policies see. Durations are seconds; 0 is no limit."""
+
+    name: str
+    direction: Direction
+    address: Address
+    endpoint: str
+    upstream: Address
+    protocol: Protocol
+    port: int
+    connect_timeout: float
+    idle_timeout: float
+    request_timeout: float
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLog:
+    """Where access log entries go. `path` is set for `file` and `socket`; `format` means nothing for `none`."""
+
+    kind: Literal["stdout", "file", "socket", "none"]
+    format: Literal["compact", "json"]
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvoyOptions:
+    """How Envoy is started."""
+
+    log_level: str
+    extra_args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The answer to a denied HTTP request. `reason_header` names a response header that carries the reason; None: no header."""
+
+    body: str
+    reason_header: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A valid proxy.yaml. Paths are absolute. `policies` are files, directories and globs as configured."""
+
+    file: Path
+    endpoints: tuple[Endpoint, ...]
+    identities: tuple[Identity, ...]
+    listeners: tuple[Listener, ...]
+    policies: tuple[str, ...]
+    access_log: AccessLog
+    admin: Address | None
+    concurrency: int | None
+    drain_time: float
+    denied: Denied
+    envoy: EnvoyOptions
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of that name. Raises KeyError."""
+        for endpoint in self.endpoints:
+            if endpoint.name == name:
+                return endpoint
+        raise KeyError(name)

@@ -1,0 +1,160 @@
+"""Documents -> rules -> one NetworkPolicy per endpoint."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from cilium_proxy.config.model import Config, Endpoint, IPNetwork
+from cilium_proxy.policy.compile.cilium import read_cilium_policy
+from cilium_proxy.policy.compile.documents import Documents, PolicyError
+from cilium_proxy.policy.compile.emit import emit
+from cilium_proxy.policy.compile.identities import Allocator, Identities, allocate
+from cilium_proxy.policy.compile.kubernetes import read_kubernetes_policy
+from cilium_proxy.policy.compile.listeners import check_listeners
+from cilium_proxy.policy.compile.metadata import Head
+from cilium_proxy.policy.compile.npds import Resource, is_npds, read_npds
+from cilium_proxy.policy.compile.rule import Message, Probe, Rule, Secret
+from cilium_proxy.yaml import Mapping, Mark, Problems, Scalar, Value
+from cilium_proxy.yaml.fields import suggestion
+
+KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """The state of the proxy's policies.
+
+    `resources`: NetworkPolicy by resource name (the endpoint's name) in JSON form with the .proto file's field names; `hosts`:
+    NetworkPolicyHosts likewise, by identity. `probes`: what the engine may refuse, with places, see `verify`. `selecting`:
+    names of the rules that select each endpoint.
+    """
+
+    resources: dict[str, Message]
+    hosts: dict[str, Message]
+    identities: Identities
+    secrets: tuple[Secret, ...]
+    probes: tuple[Probe, ...]
+    selecting: dict[str, tuple[str, ...]]
+
+
+def compile_policies(config: Config, documents: Documents, allocator: Allocator | None = None) -> Compiled:
+    """Compiles policies for the endpoints of the configuration. Raises PolicyError with every problem found.
+
+    Keep one `allocator` for the life of the process, so that identities keep their numbers.
+    """
+    allocator = allocator or Allocator()
+    problems = Problems()
+    rules, resources = _read(documents.values, problems)
+    prefixes: set[IPNetwork] = set()
+    for rule in rules:
+        for entry in rule.entries:
+            for cidr in entry.peers.cidrs:
+                prefixes.update((cidr.prefix, *cidr.excluded))
+    identities = allocate(config, prefixes, allocator, problems)
+    given = _given(config, resources, problems)
+    check_listeners(config, rules, problems)
+    ids = allocator.endpoint(endpoint.name for endpoint in config.endpoints)
+    compiled: dict[str, Message] = {}
+    selecting = {}
+    for endpoint in config.endpoints:
+        own = [rule for rule in rules if rule.selector.matches(endpoint.labels)]
+        selecting[endpoint.name] = tuple(rule.name for rule in own)
+        resource = given.pop(endpoint.name, None)
+        if resource is None:
+            compiled[endpoint.name] = {
+                "endpoint_ips": list(endpoint.ips),
+                "endpoint_id": ids[endpoint.name],
+                **emit(own, identities),
+            }
+            continue
+        compiled[endpoint.name] = resource.message
+        for rule in own:
+            message = (
+                f"`{rule.name}` selects endpoint `{endpoint.name}`, whose policy {resource.mark} gives as a resource"
+            )
+            problems.add(rule.mark, "", message, "keep one of them")
+    compiled |= {name: resource.message for name, resource in given.items()}
+    if problems:
+        raise PolicyError(problems.found)
+    entries = [entry for rule in rules for entry in rule.entries]
+    return Compiled(
+        resources=compiled,
+        hosts=identities.hosts(),
+        identities=identities,
+        secrets=tuple(secret for entry in entries for secret in entry.constraints.secrets),
+        probes=tuple(probe for entry in entries for probe in entry.constraints.probes),
+        selecting=selecting,
+    )
+
+
+def _read(values: tuple[Value, ...], problems: Problems) -> tuple[list[Rule], list[Resource]]:
+    rules: list[tuple[str, Rule]] = []
+    resources: list[Resource] = []
+    seen: dict[tuple[str, Head], Mark] = {}
+    for value in values:
+        if is_npds(value):
+            resources.extend(read_npds(value, problems))
+            continue
+        kind = _kind(value, problems)
+        if kind is None:
+            continue
+        if kind == "NetworkPolicy":
+            head, found = read_kubernetes_policy(value, problems)
+        else:
+            head, found = read_cilium_policy(value, problems, namespaced=kind == "CiliumNetworkPolicy")
+        if (kind, head) in seen and head.name:
+            message = f"{kind} `{head.shown}` is also defined at {seen[kind, head]}"
+            problems.add(value.mark, "metadata.name", message, "remove or rename one")
+        seen.setdefault((kind, head), value.mark)
+        rules.extend((kind, rule) for rule in found)
+    # The order of files says nothing, so that moving a policy to another file changes nothing.
+    order = {kind: index for index, kind in enumerate(KINDS)}
+    rules.sort(key=lambda item: (order[item[0]], item[1].name))
+    return [rule for _, rule in rules], resources
+
+
+def _kind(value: Value, problems: Problems) -> str | None:
+    if not isinstance(value, Mapping):
+        problems.add(
+            value.mark, "", "is not a policy", f"write a {', '.join(KINDS)} or a cilium.NetworkPolicy resource"
+        )
+        return None
+    kind = value.items.get("kind")
+    name = kind.value if isinstance(kind, Scalar) else None
+    if isinstance(name, str) and name in KINDS:
+        return name
+    shown = f"kind `{name}` is not a policy" if name else "has no kind"
+    fix = suggestion(str(name), KINDS) if name else ""
+    problems.add(
+        kind.mark if kind else value.mark, "kind", shown, fix or f"use one of {', '.join(KINDS)}, or keep it elsewhere"
+    )
+    return None
+
+
+def _given(config: Config, resources: list[Resource], problems: Problems) -> dict[str, Resource]:
+    """Resources by name: that of the configured endpoint with one of its addresses, else `npds/<endpoint id>`."""
+    owners: dict[str, Endpoint] = {ip: endpoint for endpoint in config.endpoints for ip in endpoint.ips}
+    found: dict[str, Resource] = {}
+    taken: dict[str, Mark] = {}
+    for resource in resources:
+        names = set()
+        for ip in resource.message["endpoint_ips"]:
+            try:
+                shown = str(ipaddress.ip_address(ip))
+            except ValueError:
+                problems.add(resource.mark, "endpoint_ips", f"`{ip}` is not an IP address")
+                continue
+            if shown in taken:
+                problems.add(resource.mark, "endpoint_ips", f"{ip} has a policy already, at {taken[shown]}", "keep one")
+            taken[shown] = resource.mark
+            if shown in owners:
+                names.add(owners[shown].name)
+        if len(names) > 1:
+            message = f"has addresses of several endpoints: {', '.join(sorted(names))}"
+            problems.add(resource.mark, "endpoint_ips", message, "write one resource for each endpoint")
+        name = min(names) if names else f"npds/{resource.message['endpoint_id']}"
+        if name in found:
+            problems.add(resource.mark, "endpoint_id", f"{name} is also at {found[name].mark}", "give each its own")
+        found[name] = resource
+    return found

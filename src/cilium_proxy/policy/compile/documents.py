@@ -1,0 +1,76 @@
+"""Policy files to documents."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cilium_proxy.yaml import Mapping, Mark, Problems, ProblemsError, Scalar, Sequence, Value, read
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class PolicyError(ProblemsError):
+    """Policies are wrong; `problems` says all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of all policy files. `files` are those read, for watching."""
+
+    values: tuple[Value, ...]
+    files: tuple[Path, ...]
+
+
+def load_policies(paths: Iterable[str | Path]) -> Documents:
+    """Reads files, directories (recursively) and globs. Raises PolicyError.
+
+    A directory or glob without files is empty, a path that does not exist is an error. Hidden files and directories are skipped, as
+    editors and Kubernetes volumes leave them behind.
+    """
+    problems = Problems()
+    files: dict[Path, str] = {}
+    for path in paths:
+        for file in _files(Path(path), problems):
+            files.setdefault(file.resolve(), _shown(file))
+    values: list[Value] = []
+    for file, name in sorted(files.items()):
+        for value in read(file, problems, name):
+            values.extend(_unwrap(value))
+    if problems:
+        raise PolicyError(problems.found)
+    return Documents(tuple(values), tuple(sorted(files)))
+
+
+def _files(path: Path, problems: Problems) -> list[Path]:
+    if path.is_dir():
+        found = [file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}") if file.is_file()]
+        return [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    if path.exists():
+        return [path]
+    if glob.has_magic(str(path)):
+        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
+        return [file for match in matches for file in (_files(match, problems) if match.is_dir() else [match])]
+    problems.add(Mark(_shown(path)), "", "does not exist", "check `policies` or create it")
+    return []
+
+
+def _shown(path: Path) -> str:
+    """The path as short as it can be said."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _unwrap(value: Value) -> list[Value]:
+    """The items of a Kubernetes `List`, or the document; empty documents are left out."""
+    if isinstance(value, Scalar) and value.value is None:
+        return []
+    if isinstance(value, Mapping):
+        kind, items = value.items.get("kind"), value.items.get("items")
+        if isinstance(kind, Scalar) and str(kind.value).endswith("List") and isinstance(items, Sequence):
+            return list(items.items)
+    return [value]

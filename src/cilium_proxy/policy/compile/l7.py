@@ -1,0 +1,132 @@
+"""What a rule demands of a connection beyond peer and port: `rules`, `serverNames`, TLS."""
+
+from __future__ import annotations
+
+from cilium_proxy.policy.compile.http import read_http_rule, read_secret
+from cilium_proxy.policy.compile.kafka import read_kafka_rule
+from cilium_proxy.policy.compile.rule import Constraints, Message, Ports, Probe, Secret
+from cilium_proxy.yaml import Fields, Mapping, Sequence
+
+UNSUPPORTED_L7 = {"dns": "allow DNS by port, without rules; DNS rules need Cilium's DNS proxy"}
+
+
+def read_constraints(fields: Fields, ports: list[Ports], namespace: str) -> Constraints:
+    """The constraints in one entry of `toPorts`."""
+    found: Message = {}
+    probes: list[Probe] = []
+    secrets: list[Secret] = []
+    names = _server_names(fields, found, probes)
+    terminating = _tls(fields, "terminatingTLS", namespace, secrets)
+    originating = _tls(fields, "originatingTLS", namespace, secrets)
+    if terminating:
+        found["downstream_tls_context"] = {"tls_sds_secret": terminating}
+    if originating:
+        found["upstream_tls_context"] = {"validation_context_sds_secret": originating}
+    rules = fields.fields("rules")
+    kinds = _rules(rules, namespace, found, probes, secrets) if rules is not None else []
+    if kinds:
+        if names and not terminating:
+            fields.problem(
+                "serverNames", "need terminatingTLS next to L7 rules", "add terminatingTLS or remove one of the two"
+            )
+        if any(port.first == 0 for port in ports):
+            fields.problem("rules", "L7 rules cannot be used with port 0", "name the ports")
+        if any(port.transport != "TCP" for port in ports):
+            fields.problem("rules", "L7 rules apply to TCP only", "write `protocol: TCP` at every port of this entry")
+    return Constraints(found, tuple(probes), tuple(secrets))
+
+
+def _server_names(fields: Fields, found: Message, probes: list[Probe]) -> bool:
+    names = fields.strings("serverNames")
+    for name, mark, path in names:
+        if not name:
+            fields.problems.add(mark, path, "is empty", "give a name such as example.com or *.example.com")
+        probes.append(Probe(mark, path, {"server_names": [name]}))
+    if names:
+        found["server_names"] = sorted({name for name, _, _ in names})
+    return bool(names)
+
+
+def _tls(fields: Fields, name: str, namespace: str, secrets: list[Secret]) -> str | None:
+    context = fields.fields(name)
+    if context is None:
+        return None
+    secret = read_secret(context, "secret", namespace, required=True)
+    for item, expected in (("trustedCA", "ca.crt"), ("certificate", "tls.crt"), ("privateKey", "tls.key")):
+        given = context.string(item)
+        if given and given != expected:
+            context.problem(
+                item, f"`{given}` is not read; secrets have {expected}", "rename the item in the secret and remove this"
+            )
+    context.finish()
+    if secret:
+        secrets.append(Secret(secret, "certificate" if name == "terminatingTLS" else "ca", context.mark))
+    return secret
+
+
+def _rules(fields: Fields, namespace: str, found: Message, probes: list[Probe], secrets: list[Secret]) -> list[str]:
+    """Reads `rules`; the kinds it has."""
+    http = [read_http_rule(Fields(item, path, fields.problems), namespace) for path, item in fields.items("http")]
+    kafka = [read_kafka_rule(Fields(item, path, fields.problems)) for path, item in fields.items("kafka")]
+    protocol = fields.string("l7proto")
+    pairs = _pairs(fields)
+    kinds = [kind for kind in ("http", "kafka", "l7proto") if fields.has(kind)]
+    for kind in ("http", "kafka"):
+        value = fields.value(kind)
+        if isinstance(value, Sequence) and not value.items:
+            fields.problem(kind, "is empty and would restrict nothing", "add a rule or remove it")
+    if pairs and not protocol:
+        fields.problem("l7", "needs l7proto", "name the protocol")
+    if len(kinds) > 1:
+        fields.problem(kinds[1], f"cannot be combined with {kinds[0]}", "use one kind of rule per entry of toPorts")
+    fields.finish(UNSUPPORTED_L7)
+    if http:
+        found["http_rules"] = {"http_rules": [rule.message for rule in http]}
+        probes.extend(probe for rule in http for probe in rule.probes)
+        secrets.extend(secret for rule in http for secret in rule.secrets)
+    elif kafka:
+        found["l7_proto"] = "kafka"
+        found["kafka_rules"] = {"kafka_rules": kafka}
+    elif protocol:
+        found["l7_proto"] = protocol
+        if pairs:
+            found["l7_rules"] = _l7_rules(protocol, pairs)
+        probes.append(
+            Probe(fields.mark, fields.path, {key: found[key] for key in ("l7_proto", "l7_rules") if key in found})
+        )
+    return kinds
+
+
+def _pairs(fields: Fields) -> list[dict[str, str]]:
+    """`rules.l7`: a list of mappings of the protocol's keys to values."""
+    found = []
+    for path, item in fields.items("l7"):
+        if not isinstance(item, Mapping):
+            fields.problems.add(item.mark, path, "must be a mapping of keys to values")
+            continue
+        wrapped = Mapping(item.mark, {"": item}, {"": item.mark})
+        inner = Fields(wrapped, path, fields.problems)
+        found.append(inner.texts(""))
+    return found
+
+
+def _l7_rules(protocol: str, pairs: list[dict[str, str]]) -> Message:
+    """Rules for a parser; for one of Envoy's filters (`envoy.`) matchers on the metadata it writes."""
+    if not protocol.startswith("envoy."):
+        return {"l7_allow_rules": [{"rule": pair} for pair in pairs]}
+    rules: Message = {}
+    for pair in pairs:
+        matchers = [
+            {
+                "filter": protocol,
+                "path": [{"key": part} for part in key.split("/")],
+                "value": {"list_match": {"one_of": {"string_match": {"exact": value}}}}
+                if value
+                else {"present_match": True},
+            }
+            for key, value in sorted(pair.items())
+            if key != "action"
+        ]
+        kind = "l7_deny_rules" if pair.get("action") == "deny" else "l7_allow_rules"
+        rules.setdefault(kind, []).append({"metadata_rule": matchers} if matchers else {})
+    return rules
