@@ -1,1 +1,1 @@
-"""HTTP requests through this proxy, plain Envoy, Envoy's RBAC filter, HAProxy and nginx, all with the same ten-rule check."""
+"""HTTP through this proxy, plain Envoy, Envoy's RBAC filter, HAProxy and nginx, with the same ten-rule check."""

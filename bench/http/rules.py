@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 RULES: list[tuple[str, str]] = [
-    *((method, f"/api/v[0-9]+/{kind}/[0-9]+") for kind in ("users", "orders", "carts") for method in ("GET", "PUT", "DELETE")),
+    *(
+        (method, f"/api/v[0-9]+/{kind}/[0-9]+")
+        for kind in ("users", "orders", "carts")
+        for method in ("GET", "PUT", "DELETE")
+    ),
     ("GET", "/api/v[0-9]+/items/[0-9]+"),
 ]
 """Method and regular expression of the whole path."""
