@@ -153,12 +153,12 @@ def main() -> int:
         sys.exit(f"the proxy ended with code {code}")
     if not right:
         sys.exit("a verdict was not what the policy says")
-    config = "-c examples/starwars/proxy.yaml"
+    command, config = ".venv/bin/cilium-proxy", "-c examples/starwars/proxy.yaml"
     print(
         "\nEverything is stopped and removed again. To try next:\n"
-        f"  .venv/bin/cilium-proxy verdict {config} --from xwing --to deathstar --port 10080 --method POST --path /\n"
-        f"  .venv/bin/cilium-proxy explain {config} --from tiefighter --to deathstar --port 10080 --method PUT --path /\n"
-        f"  .venv/bin/cilium-proxy run {config}"
+        f"  {command} verdict {config} --from xwing --to deathstar --port 10080 --method POST --path /\n"
+        f"  {command} explain {config} --from tiefighter --to deathstar --port 10080 --method PUT --path /\n"
+        f"  {command} run {config}"
     )
     return 0
 
