@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from cilium_proxy.config.address import Address, parse_address
 from cilium_proxy.config.listeners import read_listeners
@@ -121,7 +122,7 @@ def _access_log(root: Fields, base: Path) -> AccessLog:
     if socket and form:
         fields.problem("format", "belongs to `file`; a socket gets cilium.LogEntry messages", "remove it")
     fields.finish()
-    chosen = "json" if "json" in (stdout, form) else "compact"
+    chosen: Literal["compact", "json"] = "json" if "json" in (stdout, form) else "compact"
     if file is not None:
         return AccessLog(kind="file", format=chosen, path=base / file)
     if socket is not None:

@@ -80,7 +80,7 @@ class EnvoyOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """The answer to a denied HTTP request. `reason_header` names a response header that carries the reason; None: no header."""
+    """The answer to a denied HTTP request. `reason_header` names a response header for the reason; None: no header."""
 
     body: str
     reason_header: str | None

@@ -14,7 +14,7 @@ from cilium_proxy.yaml.tree import Mapping, Scalar, Sequence, Value, kind
 class Fields:
     """The fields of one mapping at `path`.
 
-    Readers return None when the field is absent, null or wrong (a problem is then recorded). `finish` must be called last.
+    Readers return None when the field is absent, null or wrong (a problem is then recorded). Call `finish` last.
     """
 
     def __init__(self, value: Value | None, path: str, problems: Problems, mark: Mark | None = None) -> None:

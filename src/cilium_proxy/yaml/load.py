@@ -16,7 +16,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 64
 """Deepest nesting of lists and mappings."""
 MAX_VALUES = 500_000
-"""Most values in one file. An alias counts as often as what it stands for, so that a few lines cannot become gigabytes."""
+"""Most values in one document. An alias counts as often as what it stands for: a few lines cannot become gigabytes."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = yaml.resolver.Resolver()
@@ -115,7 +115,8 @@ class _Builder:
             self._add(value, done.count, done.anchor)
 
     def _mark(self, event: yaml.Event) -> Mark:
-        return Mark(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+        at = event.start_mark
+        return Mark(self._file, at.line + 1, at.column + 1) if at else Mark(self._file)
 
     def _refuse(self, mark: Mark, message: str, fix: str) -> None:
         self._problems.add(mark, "", message, fix)
@@ -125,7 +126,9 @@ class _Builder:
         mark, text = self._mark(event), event.value
         tag = event.tag
         if tag is None or tag == "!":
-            tag = _RESOLVER.resolve(yaml.ScalarNode, text, event.implicit)
+            tag = _RESOLVER.resolve(  # type: ignore[no-untyped-call]
+                yaml.ScalarNode, text, event.implicit
+            )
         value: str | int | float | bool | None
         try:
             match tag.removeprefix(_TAG):
@@ -151,9 +154,10 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         mark = self._mark(event)
-        if event.anchor not in self._anchors:
-            self._refuse(mark, f"alias *{event.anchor} stands for nothing", f"define &{event.anchor} before it")
-        value, count = self._anchors[event.anchor]
+        name = event.anchor or ""
+        if name not in self._anchors:
+            self._refuse(mark, f"alias *{name} stands for nothing", f"define &{name} before it")
+        value, count = self._anchors[name]
         self._add(value, count, None, mark)
 
     def _add(self, value: Value, count: int, anchor: str | None, mark: Mark | None = None) -> None:

@@ -1,24 +1,24 @@
 """Policies in files to NetworkPolicy resources, one per endpoint.
 
-    documents = load_policies(config.policies)                  # raises PolicyError
-    compiled = compile_policies(config, documents, allocator)   # raises PolicyError
+    documents = load_policies(config.policies)                  # raises CompileError
+    compiled = compile_policies(config, documents, allocator)   # raises CompileError
 
 No verdicts here: the engine (`cilium_proxy.policy.PolicyMap`) gives them.
 """
 
-from cilium_proxy.policy.compile.compiler import Compiled, PolicyError, compile_policies
-from cilium_proxy.policy.compile.documents import Documents, load_policies
+from cilium_proxy.policy.compile.compiler import Compiled, compile_policies
+from cilium_proxy.policy.compile.documents import CompileError, Documents, load_policies
 from cilium_proxy.policy.compile.identities import Allocator, Identities, NumberedIdentity
 from cilium_proxy.policy.compile.rule import Probe, Secret
 from cilium_proxy.policy.compile.verify import verify
 
 __all__ = [
     "Allocator",
+    "CompileError",
     "Compiled",
     "Documents",
     "Identities",
     "NumberedIdentity",
-    "PolicyError",
     "Probe",
     "Secret",
     "compile_policies",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cilium_proxy.config.model import Config, Endpoint, IPNetwork
 from cilium_proxy.policy.compile.cilium import read_cilium_policy
-from cilium_proxy.policy.compile.documents import Documents, PolicyError
+from cilium_proxy.policy.compile.documents import CompileError, Documents
 from cilium_proxy.policy.compile.emit import emit
 from cilium_proxy.policy.compile.identities import Allocator, Identities, allocate
 from cilium_proxy.policy.compile.kubernetes import read_kubernetes_policy
@@ -25,9 +25,9 @@ KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy
 class Compiled:
     """The state of the proxy's policies.
 
-    `resources`: NetworkPolicy by resource name (the endpoint's name) in JSON form with the .proto file's field names; `hosts`:
-    NetworkPolicyHosts likewise, by identity. `probes`: what the engine may refuse, with places, see `verify`. `selecting`:
-    names of the rules that select each endpoint.
+    `resources`: NetworkPolicy by resource name (the endpoint's name), in JSON form with the .proto file's field names.
+    `hosts`: NetworkPolicyHosts likewise, by identity. `probes`: what the engine may refuse, with places, see `verify`.
+    `selecting`: names of the rules that select each endpoint.
     """
 
     resources: dict[str, Message]
@@ -39,7 +39,7 @@ class Compiled:
 
 
 def compile_policies(config: Config, documents: Documents, allocator: Allocator | None = None) -> Compiled:
-    """Compiles policies for the endpoints of the configuration. Raises PolicyError with every problem found.
+    """Compiles policies for the endpoints of the configuration. Raises CompileError with every problem found.
 
     Keep one `allocator` for the life of the process, so that identities keep their numbers.
     """
@@ -76,7 +76,7 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
             problems.add(rule.mark, "", message, "keep one of them")
     compiled |= {name: resource.message for name, resource in given.items()}
     if problems:
-        raise PolicyError(problems.found)
+        raise CompileError(problems.found)
     entries = [entry for rule in rules for entry in rule.entries]
     return Compiled(
         resources=compiled,

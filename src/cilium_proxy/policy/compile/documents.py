@@ -12,7 +12,7 @@ from cilium_proxy.yaml import Mapping, Mark, Problems, ProblemsError, Scalar, Se
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-class PolicyError(ProblemsError):
+class CompileError(ProblemsError):
     """Policies are wrong; `problems` says all of it."""
 
 
@@ -25,10 +25,10 @@ class Documents:
 
 
 def load_policies(paths: Iterable[str | Path]) -> Documents:
-    """Reads files, directories (recursively) and globs. Raises PolicyError.
+    """Reads files, directories (recursively) and globs. Raises CompileError.
 
-    A directory or glob without files is empty, a path that does not exist is an error. Hidden files and directories are skipped, as
-    editors and Kubernetes volumes leave them behind.
+    A directory or glob without files is empty, a path that does not exist is an error. Hidden files and directories are
+    skipped: editors and Kubernetes volumes leave them behind.
     """
     problems = Problems()
     files: dict[Path, str] = {}
@@ -40,7 +40,7 @@ def load_policies(paths: Iterable[str | Path]) -> Documents:
         for value in read(file, problems, name):
             values.extend(_unwrap(value))
     if problems:
-        raise PolicyError(problems.found)
+        raise CompileError(problems.found)
     return Documents(tuple(values), tuple(sorted(files)))
 
 
@@ -51,7 +51,8 @@ def _files(path: Path, problems: Problems) -> list[Path]:
     if path.exists():
         return [path]
     if glob.has_magic(str(path)):
-        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
+        # Path.glob takes no absolute patterns.
+        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
         return [file for match in matches for file in (_files(match, problems) if match.is_dir() else [match])]
     problems.add(Mark(_shown(path)), "", "does not exist", "check `policies` or create it")
     return []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cilium_proxy.config.model import Config, IPNetwork
+from cilium_proxy.config.model import Config, Endpoint, Identity, IPNetwork
 from cilium_proxy.config.peers import FIRST_IDENTITY, LAST_IDENTITY, RESERVED
 from cilium_proxy.policy.compile.rule import Peers, contains
-from cilium_proxy.yaml import Problems
+from cilium_proxy.yaml import Mark, Problems
 
 WORLD = RESERVED["world"]
 LOCAL_SCOPE = 1 << 24
@@ -19,9 +20,9 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Allocator:
-    """Gives numbers and remembers them: the same labels, prefix or endpoint name has the same number as long as it lives.
+    """Gives numbers and remembers them: the same labels, prefix or endpoint name keeps its number while this lives.
 
-    Keep one for the life of the process. Numbers are given in sorted order, so the same input gives the same numbers anywhere.
+    Keep one for the life of the process. Numbers are given in sorted order: equal input has equal numbers anywhere.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ class IdentityError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NumberedIdentity:
-    """An identity: `labels` as `source:key` -> value, `prefixes` the addresses that have it, `names` of the configuration."""
+    """An identity: `labels` as `source:key` -> value, `prefixes` its addresses, `names` those of the configuration."""
 
     number: int
     labels: Mapping[str, str]
@@ -86,13 +87,13 @@ class Identities:
     """All identities of one compilation, sorted by number."""
 
     all: tuple[NumberedIdentity, ...]
-    _by_number: dict[int, NumberedIdentity] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_number", {identity.number: identity for identity in self.all})
+    _selected: dict[Peers, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, number: int) -> NumberedIdentity:
-        return self._by_number[number]
+        index = bisect.bisect_left(self.all, number, key=lambda identity: identity.number)
+        if index == len(self.all) or self.all[index].number != number:
+            raise KeyError(number)
+        return self.all[index]
 
     def named(self, name: str) -> NumberedIdentity | None:
         """The identity of an endpoint or configured identity."""
@@ -112,13 +113,9 @@ class Identities:
         """Sorted numbers of the identities that `peers` selects; None for anyone."""
         if peers.anyone:
             return None
-        found = set()
-        for identity in self.all:
-            if any(selector.matches(identity.labels) for selector in peers.selectors) or (
-                identity.number & LOCAL_SCOPE and any(rule.selects(identity.prefixes[0]) for rule in peers.cidrs)
-            ):
-                found.add(identity.number)
-        return sorted(found)
+        if peers not in self._selected:
+            self._selected[peers] = [identity.number for identity in self.all if _selects(peers, identity)]
+        return list(self._selected[peers])
 
     def hosts(self) -> dict[str, dict[str, object]]:
         """NetworkPolicyHosts resources by name."""
@@ -132,51 +129,77 @@ class Identities:
         }
 
 
+def _selects(peers: Peers, identity: NumberedIdentity) -> bool:
+    if any(selector.matches(identity.labels) for selector in peers.selectors):
+        return True
+    return bool(identity.number & LOCAL_SCOPE) and any(rule.selects(identity.prefixes[0]) for rule in peers.cidrs)
+
+
 def allocate(config: Config, prefixes: Iterable[IPNetwork], allocator: Allocator, problems: Problems) -> Identities:
     """Identities for the configuration and the prefixes that policies mention.
 
-    A prefix inside an address range that the configuration gives to an endpoint or identity gets none: CIDR rules select
-    only addresses outside of those, as in Cilium.
+    A prefix inside an address range that the configuration gives to an endpoint or identity gets none: CIDR rules
+    select only addresses outside of those, as in Cilium.
     """
-    wanted: dict[Labels, int | None] = {}
-    marks = {}
-    owned: dict[Labels, list[IPNetwork]] = {}
-    names: dict[Labels, list[str]] = {}
-    for owner in (*config.endpoints, *config.identities):
-        labels = tuple(sorted(owner.labels.items()))
-        networks = [ipaddress.ip_network(ip) for ip in owner.ips] if hasattr(owner, "ips") else list(owner.cidrs)
-        owned.setdefault(labels, []).extend(networks)
-        names.setdefault(labels, []).append(owner.name)
-        if owner.identity is not None:
-            if wanted.get(labels) not in (None, owner.identity):
-                message = f"`{owner.name}` asks for identity {owner.identity}, others with the same labels for {wanted[labels]}"
-                problems.add(owner.mark, "", message, "give equal labels one number")
-            wanted[labels] = owner.identity
-        wanted.setdefault(labels, None)
-        marks.setdefault(labels, owner.mark)
+    groups = _groups(config, problems)
+    reserved = {labels: RESERVED[labels[0][0].removeprefix("reserved:")] for labels in groups if _is_reserved(labels)}
+    wanted = {labels: group.wanted for labels, group in groups.items() if labels not in reserved}
     numbers: dict[Labels, int] = {}
-    reserved = {labels: RESERVED[labels[0][0].removeprefix("reserved:")] for labels in wanted if _is_reserved(labels)}
     try:
-        numbers = allocator.labelled({labels: number for labels, number in wanted.items() if labels not in reserved})
+        numbers = allocator.labelled(wanted)
     except IdentityError as error:
-        problems.add(
-            marks[error.labels], "identity", f"{error.number} is in use for other labels", "choose another number"
-        )
+        message = f"{error.number} is in use for other labels"
+        problems.add(groups[error.labels].mark, "identity", message, "choose another number")
     except StopIteration:
-        problems.add(config.endpoints[0].mark, "", "more than 65280 identities", "use fewer sets of labels")
-    numbers |= reserved
+        message = f"more than {LAST_IDENTITY - FIRST_IDENTITY + 1} identities"
+        problems.add(Mark(str(config.file)), "", message, "use fewer different sets of labels")
     found = {
         number: NumberedIdentity(number, {f"reserved:{name}": ""}, ())
         for name, number in RESERVED.items()
         if not name.startswith("world-")
     }
-    for labels, number in numbers.items():
-        found[number] = NumberedIdentity(number, dict(labels), tuple(owned[labels]), tuple(names[labels]))
-    claimed = [network for networks in owned.values() for network in networks]
-    outside = {prefix for prefix in prefixes if not any(contains(network, prefix) for network in claimed)}
-    for prefix, number in allocator.prefixes(outside).items():
+    for labels, number in (numbers | reserved).items():
+        group = groups[labels]
+        found[number] = NumberedIdentity(number, dict(labels), tuple(group.prefixes), tuple(group.names))
+    claims = sorted((network for group in groups.values() for network in group.prefixes), key=_order)
+    for prefix, number in allocator.prefixes(item for item in prefixes if not _claimed(item, claims)).items():
         found[number] = NumberedIdentity(number, {"reserved:world": ""}, (prefix,))
     return Identities(tuple(found[number] for number in sorted(found)))
+
+
+@dataclass(slots=True)
+class _Group:
+    """Endpoints and identities with the same labels: they share one number."""
+
+    mark: Mark
+    wanted: int | None = None
+    names: list[str] = field(default_factory=list)
+    prefixes: list[IPNetwork] = field(default_factory=list)
+
+
+def _groups(config: Config, problems: Problems) -> dict[Labels, _Group]:
+    owners: list[tuple[Endpoint | Identity, list[IPNetwork]]] = [
+        *((endpoint, [ipaddress.ip_network(ip) for ip in endpoint.ips]) for endpoint in config.endpoints),
+        *((identity, list(identity.cidrs)) for identity in config.identities),
+    ]
+    groups: dict[Labels, _Group] = {}
+    for owner, prefixes in owners:
+        group = groups.setdefault(tuple(sorted(owner.labels.items())), _Group(owner.mark))
+        group.names.append(owner.name)
+        group.prefixes.extend(prefixes)
+        if owner.identity is not None and group.wanted not in (None, owner.identity):
+            message = (
+                f"`{owner.name}` asks for identity {owner.identity}, `{group.names[0]}` with the same labels does not"
+            )
+            problems.add(owner.mark, "identity", message, "give equal labels one number")
+        group.wanted = owner.identity or group.wanted
+    return groups
+
+
+def _claimed(prefix: IPNetwork, claims: list[IPNetwork]) -> bool:
+    """Whether one of the claims, which are sorted and do not overlap, contains the prefix."""
+    index = bisect.bisect_right(claims, _order(prefix), key=_order)
+    return index > 0 and contains(claims[index - 1], prefix)
 
 
 def _is_reserved(labels: Labels) -> bool:

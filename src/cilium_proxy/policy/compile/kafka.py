@@ -8,7 +8,7 @@ from cilium_proxy.policy.compile.rule import Message
 from cilium_proxy.yaml import Fields
 from cilium_proxy.yaml.fields import suggestion
 
-# Numbers of the Kafka protocol's requests, in order (https://kafka.apache.org/protocol#protocol_api_keys); the names Cilium takes.
+# Requests in the order of their numbers (https://kafka.apache.org/protocol#protocol_api_keys), named as Cilium does.
 _NAMES = [
     "produce",
     "fetch",

@@ -68,7 +68,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a connection or request must be like, apart from peer and port: the other fields of a PortNetworkPolicyRule."""
+    """What a connection or request must be like, apart from peer and port: fields of a PortNetworkPolicyRule."""
 
     fields: Message = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()

@@ -73,8 +73,8 @@ def equals(source: str, key: str, value: str) -> Requirement:
 def read_selector(fields: Fields, *, source: str | None = None, prefix: str = "") -> Selector:
     """Reads `matchLabels` and `matchExpressions`.
 
-    With `source` every key is taken as it is and gets that source and `prefix` (Kubernetes); without, keys may have a source
-    of their own and are `any` otherwise (Cilium).
+    With `source` every key is taken as it is and gets that source and `prefix` (Kubernetes); without, keys may have a
+    source of their own and are `any` otherwise (Cilium).
     """
     found = []
     for key, value in fields.texts("matchLabels").items():
