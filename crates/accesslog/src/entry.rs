@@ -88,7 +88,8 @@ pub struct Entry {
     host: Vec<u8>,
     path: Vec<u8>,
     method: Vec<u8>,
-    request_id: Option<Vec<u8>>,
+    /// First "x-request-id" seen; empty: none.
+    request_id: Vec<u8>,
     status: u32,
     /// Encoded `headers` of `HttpLogEntry`.
     headers: Vec<u8>,
@@ -122,7 +123,7 @@ impl Entry {
         for text in [&mut self.scheme, &mut self.host, &mut self.path, &mut self.method] {
             text.clear();
         }
-        self.request_id = None;
+        self.request_id.clear();
         self.status = 0;
         self.headers.clear();
         self.findings.clear();
@@ -173,18 +174,30 @@ impl Entry {
         self.timestamp = timestamp;
         self.l7 = L7::Http;
         self.headers.clear();
-        let request_id = self.request_id.as_deref().unwrap_or_default();
-        if !request_id.is_empty() {
-            wire::key_value(&mut self.headers, field::http::HEADERS, REQUEST_ID, request_id);
+        if !self.request_id.is_empty() {
+            wire::key_value(&mut self.headers, field::http::HEADERS, REQUEST_ID, &self.request_id);
         }
+        let mut later = None;
         for (name, value) in headers {
             if name == b":status" {
                 if let Some(status) = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()) {
                     self.status = status;
                 }
-            } else if !(name == REQUEST_ID && value == request_id) {
-                wire::key_value(&mut self.headers, field::http::HEADERS, name, value);
+                continue;
             }
+            if name == REQUEST_ID {
+                let value = wire::text(value);
+                if *value == *self.request_id {
+                    continue;
+                }
+                if later.is_none() {
+                    later = Some(value.into_owned());
+                }
+            }
+            wire::key_value(&mut self.headers, field::http::HEADERS, name, value);
+        }
+        if let (true, Some(later)) = (self.request_id.is_empty(), later) {
+            self.request_id = later;
         }
     }
 
@@ -254,15 +267,13 @@ impl Entry {
     }
 
     fn encode_http(&self, out: &mut Vec<u8>) {
+        // All tags of `HttpLogEntry` take one byte.
         let number_len = |value: u64| if value == 0 { 0 } else { 1 + wire::varint_len(value) };
-        let string_len = |text: &[u8]| {
-            if text.is_empty() { 0 } else { 1 + wire::varint_len(text.len() as u64) + text.len() }
-        };
         let protocol = enum_value(self.protocol);
         let texts = [&self.scheme, &self.host, &self.path, &self.method];
         let len = number_len(protocol)
             + number_len(self.status.into())
-            + texts.iter().map(|text| string_len(text)).sum::<usize>()
+            + texts.iter().map(|text| wire::string_len(text)).sum::<usize>()
             + self.headers.len()
             + self.findings.len();
         wire::delimited(out, field::HTTP, len);
@@ -277,7 +288,8 @@ impl Entry {
     }
 
     fn request_headers<'h>(&mut self, headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>) {
-        self.request_id = None;
+        let mut identified = false;
+        self.request_id.clear();
         for (name, value) in headers {
             let place = match name {
                 b":path" => &mut self.path,
@@ -286,8 +298,9 @@ impl Entry {
                 // Envoy's router sets ":scheme" by the upstream's protocol; the client's is in this header.
                 b"x-forwarded-proto" => &mut self.scheme,
                 _ => {
-                    if name == REQUEST_ID && self.request_id.is_none() {
-                        self.request_id = Some(value.to_vec());
+                    if name == REQUEST_ID && !identified {
+                        identified = true;
+                        replace(&mut self.request_id, &wire::text(value));
                     }
                     wire::key_value(&mut self.headers, field::http::HEADERS, name, value);
                     continue;

@@ -7,7 +7,8 @@ use prost::Message;
 /// Largest packet, in bytes: the Cilium agent reads this many and throws longer packets away.
 pub const MAX_PACKET: usize = 4096;
 
-/// Header (or L7 field) that marks a cut entry; its value is the size in bytes that the entry had.
+/// Header (or L7 field, or Kafka topic) that marks a cut entry; its value is the size in bytes that the entry had.
+/// Entries without an L7 part have no room for it, and no reason to be that large.
 pub const MARK: &str = "x-cilium-log-cut";
 
 /// Texts that identify the entry keep at least this much, in bytes.

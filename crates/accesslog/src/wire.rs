@@ -58,8 +58,8 @@ pub(crate) fn text(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     }
 }
 
-fn string_len(value: &[u8]) -> usize {
-    // Fields 1 and 2 have a tag of one byte.
+/// Length of a string field with a tag of one byte, that is with a number below 16.
+pub(crate) fn string_len(value: &[u8]) -> usize {
     if value.is_empty() { 0 } else { 1 + varint_len(value.len() as u64) + value.len() }
 }
 
