@@ -1,0 +1,71 @@
+//! The rules of one port, in evaluation order.
+
+use std::sync::Arc;
+
+use crate::model::{Effect, Rule};
+
+/// Where a rule stands in its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    /// Index of the port entry. `u32::MAX`: the rule that stands for an entry without rules.
+    pub entry: u32,
+    pub rule: u32,
+}
+
+impl Origin {
+    pub(crate) const DEFAULT: Self = Self { entry: u32::MAX, rule: u32::MAX };
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct PortRule {
+    pub rule: Arc<Rule>,
+    pub origin: Origin,
+    /// Pass rules: where evaluation goes on.
+    pub pass_to: usize,
+}
+
+/// The rules of a port or range of ports. No rules: everything is allowed.
+#[derive(Debug)]
+pub(crate) struct PortRules {
+    /// By descending precedence; at one precedence deny, allow, pass.
+    pub rules: Box<[PortRule]>,
+    pub has_http: bool,
+    /// Some rule acts on headers: an allow does not end the evaluation of its precedence.
+    pub has_header_actions: bool,
+}
+
+impl PortRules {
+    /// Orders the rules and finds where pass rules continue. Refuses tiers that contradict each other.
+    pub(crate) fn new(mut rules: Vec<PortRule>) -> Result<Self, String> {
+        let order = |effect| match effect {
+            Effect::Deny => 0,
+            Effect::Allow => 1,
+            Effect::Pass(_) => 2,
+        };
+        rules.sort_by_key(|r| (std::cmp::Reverse(r.rule.precedence), order(r.rule.effect)));
+        let mut tier = None;
+        for index in 0..rules.len() {
+            let rule = &rules[index].rule;
+            let Some(pass) = rule.pass_precedence() else { continue };
+            if tier.is_some_and(|tier| rule.precedence >= tier && pass != tier) {
+                return Err(format!(
+                    "PortNetworkPolicy: Inconsistent pass precedence {pass} != {}",
+                    tier.unwrap_or_default()
+                ));
+            }
+            tier = Some(pass);
+            let skipped = rules[index + 1..].iter().take_while(|r| r.rule.precedence >= pass).count();
+            rules[index].pass_to = index + 1 + skipped;
+        }
+        Ok(Self {
+            has_http: rules.iter().any(|r| !r.rule.http.is_empty()),
+            has_header_actions: rules.iter().any(|r| r.rule.has_header_actions),
+            rules: rules.into(),
+        })
+    }
+
+    /// A range that only passes never allows anything and must not look like one without HTTP rules.
+    pub(crate) fn only_passes(&self) -> bool {
+        !self.rules.is_empty() && self.rules.iter().all(|r| r.rule.pass_precedence().is_some())
+    }
+}

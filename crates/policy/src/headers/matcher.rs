@@ -1,0 +1,92 @@
+//! `envoy.config.route.v3.HeaderMatcher`: tests on one header.
+
+use crate::headers::{Headers, View};
+use crate::regex::Regex;
+
+/// One header test.
+#[derive(Debug)]
+pub(crate) struct HeaderMatcher {
+    /// Lower case.
+    pub name: Box<str>,
+    pub test: HeaderTest,
+    pub invert: bool,
+    pub missing_as_empty: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum HeaderTest {
+    /// `exact_match`; an empty value accepts every value.
+    Exact(Box<[u8]>),
+    /// Half open, `[start, end)`.
+    Range {
+        start: i64,
+        end: i64,
+    },
+    Present(bool),
+    Text(TextTest),
+}
+
+/// A test on text, shared by header and metadata matchers.
+#[derive(Debug)]
+pub(crate) enum TextTest {
+    Exact { value: Box<[u8]>, ignore_case: bool },
+    Prefix { value: Box<[u8]>, ignore_case: bool },
+    Suffix { value: Box<[u8]>, ignore_case: bool },
+    Contains { value: Box<[u8]>, ignore_case: bool },
+    Regex(Regex),
+}
+
+impl HeaderMatcher {
+    pub(crate) fn matches<H: Headers>(&self, headers: &H) -> bool {
+        self.matches_value(View::of(headers, &self.name).get())
+    }
+
+    /// Tests the header's value; `None` if the request lacks the header.
+    pub(crate) fn matches_value(&self, value: Option<&[u8]>) -> bool {
+        let value = match value {
+            Some(value) => value,
+            None if self.missing_as_empty => b"",
+            // A missing header passes presence tests only, `invert` or not.
+            None => return matches!(self.test, HeaderTest::Present(present) if present == self.invert),
+        };
+        let matched = match &self.test {
+            HeaderTest::Exact(expected) => expected.is_empty() || value == &**expected,
+            HeaderTest::Range { start, end } => parse_int(value).is_some_and(|n| *start <= n && n < *end),
+            HeaderTest::Present(present) => *present,
+            HeaderTest::Text(test) => test.matches(value),
+        };
+        matched != self.invert
+    }
+}
+
+impl TextTest {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Exact { value, ignore_case: false } => text == &**value,
+            Self::Exact { value, ignore_case: true } => text.eq_ignore_ascii_case(value),
+            Self::Prefix { value, ignore_case } => {
+                text.get(..value.len()).is_some_and(|start| same(start, value, *ignore_case))
+            }
+            Self::Suffix { value, ignore_case } => {
+                text.len() >= value.len() && same(&text[text.len() - value.len()..], value, *ignore_case)
+            }
+            Self::Contains { value, ignore_case: false } => memchr::memmem::find(text, value).is_some(),
+            Self::Contains { value, ignore_case: true } => {
+                value.is_empty() || text.windows(value.len()).any(|part| part.eq_ignore_ascii_case(value))
+            }
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+fn same(a: &[u8], b: &[u8], ignore_case: bool) -> bool {
+    if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b }
+}
+
+/// A decimal number as Envoy reads it: white space around it and a sign are accepted, overflow is not.
+fn parse_int(text: &[u8]) -> Option<i64> {
+    let is_space = |b: &u8| b.is_ascii_whitespace() || *b == 0x0b;
+    let start = text.iter().position(|b| !is_space(b))?;
+    let end = text.iter().rposition(|b| !is_space(b))? + 1;
+    std::str::from_utf8(&text[start..end]).ok()?.parse().ok()
+}

@@ -1,0 +1,93 @@
+//! Policies as data: checked, with patterns compiled. Nothing here decides anything.
+
+mod l7;
+mod remotes;
+mod tls;
+
+use std::sync::Arc;
+
+pub use l7::{GenericRule, KafkaRule};
+pub(crate) use l7::{GenericRules, L7Rules, MetadataRule, MetadataRules};
+pub(crate) use remotes::Remotes;
+pub use tls::TlsContext;
+
+use crate::headers::action::HeaderAction;
+use crate::headers::matcher::HeaderMatcher;
+use crate::sni::SniPattern;
+
+/// What a rule says when it matches. In evaluation order at one precedence: deny, allow, pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effect {
+    Deny,
+    Allow,
+    /// Goes on with the rules of lower precedence than this.
+    Pass(u32),
+}
+
+/// A rule of a port: `PortNetworkPolicyRule`.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// Empty: unnamed.
+    pub name: Box<str>,
+    pub effect: Effect,
+    /// Zero: every listener.
+    pub proxy_id: u16,
+    pub precedence: u32,
+    pub remotes: Arc<Remotes>,
+    /// Empty: any name, also none.
+    pub server_names: Box<[SniPattern]>,
+    pub downstream_tls: Option<Arc<TlsContext>>,
+    pub upstream_tls: Option<Arc<TlsContext>>,
+    /// Empty: every request.
+    pub http: Arc<[HttpRule]>,
+    /// Some HTTP rule has actions: all of them are evaluated, whether or not one allows the request.
+    pub has_header_actions: bool,
+    /// Empty: none.
+    pub l7_proto: Box<str>,
+    pub l7: L7Rules,
+}
+
+/// One alternative of a rule: `HttpNetworkPolicyRule`.
+#[derive(Debug)]
+pub(crate) struct HttpRule {
+    pub headers: Box<[HeaderMatcher]>,
+    pub actions: Box<[HeaderAction]>,
+}
+
+impl Rule {
+    /// Whether proxy id and remote fit.
+    pub(crate) fn covers(&self, proxy_id: u16, remote: u32) -> bool {
+        (self.proxy_id == 0 || self.proxy_id == proxy_id) && self.remotes.contains(remote)
+    }
+
+    /// Whether the server name fits.
+    pub(crate) fn covers_sni(&self, sni: &str) -> bool {
+        self.server_names.is_empty()
+            || (!sni.is_empty() && self.server_names.iter().any(|pattern| pattern.matches(sni)))
+    }
+
+    pub(crate) fn pass_precedence(&self) -> Option<u32> {
+        match self.effect {
+            Effect::Pass(precedence) => Some(precedence),
+            Effect::Deny | Effect::Allow => None,
+        }
+    }
+
+    /// The rule that keeps the meaning of an entry without rules when it is merged with one that has some.
+    pub(crate) fn default_allow() -> Self {
+        Self {
+            name: "default allow rule".into(),
+            effect: Effect::Allow,
+            proxy_id: 0,
+            precedence: 0,
+            remotes: Arc::new(Remotes::default()),
+            server_names: Box::default(),
+            downstream_tls: None,
+            upstream_tls: None,
+            http: Arc::default(),
+            has_header_actions: false,
+            l7_proto: Box::default(),
+            l7: L7Rules::None,
+        }
+    }
+}

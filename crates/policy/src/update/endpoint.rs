@@ -1,0 +1,92 @@
+//! The policy of one endpoint.
+
+use std::sync::Arc;
+
+use crate::Direction;
+use crate::compile::{Entry, PortTable};
+use crate::verdict::PortPolicy;
+
+/// An endpoint's rules, immutable. Equal parts are shared with other endpoints.
+#[derive(Debug)]
+pub struct EndpointPolicy {
+    resource: Box<str>,
+    endpoint_id: u64,
+    ips: Box<[Box<str>]>,
+    pub(super) ingress_entries: Box<[Arc<Entry>]>,
+    pub(super) egress_entries: Box<[Arc<Entry>]>,
+    ingress: Arc<PortTable>,
+    egress: Arc<PortTable>,
+    fallback: Option<Fallback>,
+}
+
+/// Policies for endpoints without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    DenyAll,
+    AllowEgress,
+}
+
+/// What the resource of an endpoint holds.
+pub(super) struct Parts {
+    pub endpoint_id: u64,
+    pub ips: Box<[Box<str>]>,
+    pub ingress_entries: Box<[Arc<Entry>]>,
+    pub egress_entries: Box<[Arc<Entry>]>,
+    pub ingress: Arc<PortTable>,
+    pub egress: Arc<PortTable>,
+}
+
+impl EndpointPolicy {
+    pub(super) fn new(resource: &str, parts: Parts) -> Self {
+        let Parts { endpoint_id, ips, ingress_entries, egress_entries, ingress, egress } = parts;
+        let resource = resource.into();
+        Self { resource, endpoint_id, ips, ingress_entries, egress_entries, ingress, egress, fallback: None }
+    }
+
+    pub(super) fn of_fallback(fallback: Fallback) -> Self {
+        Self {
+            resource: Box::default(),
+            endpoint_id: 0,
+            ips: Box::default(),
+            ingress_entries: Box::default(),
+            egress_entries: Box::default(),
+            ingress: Arc::default(),
+            egress: Arc::default(),
+            fallback: Some(fallback),
+        }
+    }
+
+    /// The endpoint's number; 0 for the policies of endpoints without one.
+    #[must_use]
+    pub fn endpoint_id(&self) -> u64 {
+        self.endpoint_id
+    }
+
+    /// The resource's name; empty for the policies of endpoints without one.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// The endpoint's addresses, as written in the resource.
+    pub fn ips(&self) -> impl Iterator<Item = &str> {
+        self.ips.iter().map(|ip| &**ip)
+    }
+
+    /// The rules for a destination port.
+    #[must_use]
+    pub fn port(&self, direction: Direction, port: u16) -> PortPolicy<'_> {
+        PortPolicy::new(self, direction, port)
+    }
+
+    pub(crate) fn table(&self, direction: Direction) -> &PortTable {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    pub(crate) fn fallback(&self) -> Option<Fallback> {
+        self.fallback
+    }
+}
