@@ -1,0 +1,125 @@
+"""What Envoy is to have: per type a set of resources under one version, and who has taken it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cilium_proxy.api import type_url
+
+LISTENERS = type_url("envoy.config.listener.v3.Listener")
+CLUSTERS = type_url("envoy.config.cluster.v3.Cluster")
+ROUTES = type_url("envoy.config.route.v3.RouteConfiguration")
+ENDPOINTS = type_url("envoy.config.endpoint.v3.ClusterLoadAssignment")
+SECRETS = type_url("envoy.extensions.transport_sockets.tls.v3.Secret")
+
+WILDCARDS = frozenset({LISTENERS, CLUSTERS})
+"""Types of which Envoy takes every resource without naming any."""
+
+
+def clusters_first(url: str) -> tuple[bool, str]:
+    """Sort key of types: listeners and routes refer to clusters."""
+    return url != CLUSTERS, url
+
+
+class NackedError(Exception):
+    """Envoy refused resources; it keeps those it had. The text is Envoy's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceSet:
+    """All resources of one type, by name, as serialised messages. `sequence` orders the sets of a type."""
+
+    type_url: str
+    version: str
+    resources: Mapping[str, bytes]
+    sequence: int
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """What one stream has of one type. `taken` and `refused` are sequence numbers of resource sets."""
+
+    type_url: str
+    changed: Callable[[], None]
+    taken: int = 0
+    refused: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Type:
+    current: ResourceSet | None = None
+    subscriptions: set[Subscription] = field(default_factory=set)
+    settled: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
+class ResourceCache:
+    """The current resource set of each type. Streams subscribe; sources publish and learn what became of it."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, _Type] = {}
+
+    def _type(self, url: str) -> _Type:
+        return self._types.setdefault(url, _Type())
+
+    def current(self, url: str) -> ResourceSet | None:
+        """What is to be sent, None when no source has said."""
+        return self._type(url).current
+
+    def set(self, url: str, resources: Mapping[str, bytes], version: str | None = None) -> ResourceSet:
+        """Replaces the set of a type; streams send it at once. The same bytes under the same version change nothing.
+
+        Without a version, one is counted.
+        """
+        kept = self._type(url)
+        before = kept.current
+        if before is not None and before.resources == resources and version in (None, before.version):
+            return before
+        sequence = before.sequence + 1 if before is not None else 1
+        kept.current = ResourceSet(url, version if version is not None else str(sequence), dict(resources), sequence)
+        for subscription in tuple(kept.subscriptions):
+            subscription.changed()
+        return kept.current
+
+    async def taken(self, wanted: ResourceSet) -> None:
+        """Returns when all streams that are subscribed to the type took the set or a later one; waits for a first.
+
+        Raises NackedError when one refused it.
+        """
+        kept = self._type(wanted.type_url)
+        async with kept.settled:
+            while True:
+                for subscription in kept.subscriptions:
+                    if subscription.refused >= wanted.sequence > subscription.taken:
+                        raise NackedError(subscription.error)
+                if kept.subscriptions and all(one.taken >= wanted.sequence for one in kept.subscriptions):
+                    return
+                await kept.settled.wait()
+
+    def subscribe(self, url: str, changed: Callable[[], None]) -> Subscription:
+        """Adds a stream; `changed` is called when the set is replaced."""
+        subscription = Subscription(url, changed)
+        self._type(url).subscriptions.add(subscription)
+        return subscription
+
+    async def acknowledge(self, subscription: Subscription, sequence: int) -> None:
+        """The stream's Envoy has taken a set."""
+        subscription.taken = max(subscription.taken, sequence)
+        await self._settle(subscription.type_url)
+
+    async def refuse(self, subscription: Subscription, sequence: int, error: str) -> None:
+        """The stream's Envoy has refused a set."""
+        subscription.refused, subscription.error = max(subscription.refused, sequence), error
+        await self._settle(subscription.type_url)
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """The stream ended."""
+        self._type(subscription.type_url).subscriptions.discard(subscription)
+        await self._settle(subscription.type_url)
+
+    async def _settle(self, url: str) -> None:
+        settled = self._type(url).settled
+        async with settled:
+            settled.notify_all()
