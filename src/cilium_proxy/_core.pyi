@@ -1,4 +1,122 @@
-"""The native side of `cilium_proxy.policy` (crates/python)."""
+"""The native side of `cilium_proxy.policy` (crates/python): conversions only, documented there."""
+
+from typing import Any, final
+
+__all__ = ["HostMap", "PolicyMap", "Snapshot", "SniPattern", "TlsContext", "descriptors"]
 
 def descriptors() -> bytes:
     """Serialised `FileDescriptorSet` of the protobuf files of this project, without the Envoy files they import."""
+
+@final
+class PolicyMap:
+    """Policies by resource name."""
+
+    def __new__(cls) -> PolicyMap: ...
+    def snapshot(self) -> Snapshot: ...
+    def update(
+        self, upserts: list[tuple[str | None, bytes]], removed: list[str], version: str, delta: bool, new_stream: bool
+    ) -> None:
+        """All or nothing. A resource without a name is named after its endpoint id."""
+
+    def set_secret(self, name: str, value: bytes | None) -> None: ...
+    def secret_names(self) -> list[str]: ...
+    def counts(self) -> tuple[int, int]:
+        """Updates so far: all, accepted."""
+
+@final
+class Snapshot:
+    """An immutable state of the map. Answers are: allowed, reason, code, rule."""
+
+    @property
+    def version(self) -> str: ...
+    def exists(self, endpoint: str) -> bool: ...
+    def endpoints(self) -> list[tuple[str, int, str]]:
+        """Address, endpoint id and resource name of every endpoint with a policy."""
+
+    def network(
+        self, endpoint: str, ingress: bool, proxy_id: int, remote: int, port: int, sni: str, allow_egress: bool
+    ) -> tuple[bool, str, str, str | None]: ...
+    def http(
+        self,
+        endpoint: str,
+        ingress: bool,
+        proxy_id: int,
+        remote: int,
+        port: int,
+        headers: list[tuple[str | bytes, str | bytes]],
+        sni: str,
+        network_check: bool,
+        allow_egress: bool,
+    ) -> tuple[
+        bool,
+        str,
+        str,
+        str | None,
+        tuple[tuple[str, str], ...],
+        tuple[tuple[str, str], ...],
+        tuple[tuple[str, str], ...],
+    ]:
+        """With the headers after all actions, the missing and the rejected ones."""
+
+    def tls(
+        self,
+        endpoint: str,
+        ingress: bool,
+        server: bool,
+        proxy_id: int,
+        remote: int,
+        port: int,
+        sni: str,
+        allow_egress: bool,
+    ) -> tuple[bool, str, str, str | None, TlsContext | None, bool]:
+        """With the context and whether a raw socket is allowed."""
+
+    def l7_parser(self, endpoint: str, ingress: bool, proxy_id: int, remote: int, port: int) -> str | None: ...
+    def metadata(
+        self,
+        endpoint: str,
+        ingress: bool,
+        proxy_id: int,
+        remote: int,
+        port: int,
+        metadata: dict[str, dict[str, Any]],
+        allow_egress: bool,
+    ) -> tuple[bool, str, str, str | None]: ...
+
+@final
+class TlsContext:
+    """A `cilium.TLSContext` as a rule holds it. Texts are empty if not set.
+
+    Two are equal if they are the same object in the engine: equal messages of one NPDS stream, on the same side.
+    """
+
+    @property
+    def trusted_ca(self) -> str: ...
+    @property
+    def certificate_chain(self) -> str: ...
+    @property
+    def server_names(self) -> list[str]: ...
+    @property
+    def alpn_protocols(self) -> list[str]: ...
+    @property
+    def validation_context_sds_secret(self) -> str: ...
+    @property
+    def tls_sds_secret(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class HostMap:
+    """Identities by address prefix."""
+
+    def __new__(cls) -> HostMap: ...
+    def update(self, upserts: list[bytes], removed: list[str], version: str, delta: bool, new_stream: bool) -> None: ...
+    def resolve(self, address: str) -> int | None: ...
+
+@final
+class SniPattern:
+    """A pattern as in `server_names` of a rule. Raises PolicyRejected if it is not one."""
+
+    def __new__(cls, pattern: str) -> SniPattern: ...
+    def matches(self, name: str) -> bool:
+        """Whether the whole server name fits, without regard to case."""

@@ -1,12 +1,32 @@
 //! Python bindings of the policy engine: conversions and nothing else. The package `cilium_proxy.policy` is the API.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over")]
+
+mod convert;
+mod error;
+mod hosts;
+mod map;
+mod snapshot;
+mod sni;
+mod tls;
 
 /// The private extension module; its Python signatures are in `_core.pyi`.
 #[pyo3::pymodule]
 mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
+
+    #[pymodule_export]
+    use crate::hosts::HostMap;
+    #[pymodule_export]
+    use crate::map::PolicyMap;
+    #[pymodule_export]
+    use crate::snapshot::Snapshot;
+    #[pymodule_export]
+    use crate::sni::SniPattern;
+    #[pymodule_export]
+    use crate::tls::TlsContext;
 
     /// Serialised `FileDescriptorSet` of the protobuf files of this project, without the Envoy files they import.
     #[pyfunction]

@@ -1,0 +1,156 @@
+//! Questions to the policies of one moment.
+
+use std::sync::Arc;
+
+use cilium_policy::{Direction, HeaderLog, PortPolicy, TlsSide, TlsVerdict, Verdict};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::convert::{self, Octets};
+use crate::error::guard;
+use crate::tls::TlsContext;
+
+/// An immutable state of the map.
+#[pyclass(frozen, module = "cilium_proxy._core")]
+pub(crate) struct Snapshot(pub(crate) Arc<cilium_policy::Snapshot>);
+
+/// allowed, reason, code, rule.
+type Answer = (bool, String, &'static str, Option<String>);
+type HttpAnswer<'py> =
+    (bool, String, &'static str, Option<String>, Bound<'py, PyTuple>, Bound<'py, PyTuple>, Bound<'py, PyTuple>);
+type TlsAnswer = (bool, String, &'static str, Option<String>, Option<TlsContext>, bool);
+
+#[pymethods]
+#[allow(clippy::too_many_arguments, reason = "the Python side has them as keywords")]
+impl Snapshot {
+    #[getter]
+    fn version(&self) -> &str {
+        self.0.version()
+    }
+
+    fn exists(&self, endpoint: &str) -> bool {
+        self.0.endpoint(endpoint).is_some()
+    }
+
+    /// Address, endpoint id and resource name of every endpoint with a policy.
+    fn endpoints(&self) -> Vec<(String, u64, String)> {
+        self.0
+            .endpoints()
+            .map(|(address, policy)| (address.to_owned(), policy.endpoint_id(), policy.resource().to_owned()))
+            .collect()
+    }
+
+    fn network(
+        &self,
+        endpoint: &str,
+        ingress: bool,
+        proxy_id: u16,
+        remote: u32,
+        port: u16,
+        sni: &str,
+        allow_egress: bool,
+    ) -> PyResult<Answer> {
+        guard(|| answer(&self.port(endpoint, ingress, port, allow_egress).network(proxy_id, remote, sni)))
+    }
+
+    fn http<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: &str,
+        ingress: bool,
+        proxy_id: u16,
+        remote: u32,
+        port: u16,
+        headers: Vec<(Octets, Octets)>,
+        sni: &str,
+        network_check: bool,
+        allow_egress: bool,
+    ) -> PyResult<HttpAnswer<'py>> {
+        let mut headers = convert::headers(headers)?;
+        let mut log = HeaderLog::default();
+        let (allowed, reason, code, rule) = guard(|| {
+            let policy = self.port(endpoint, ingress, port, allow_egress);
+            if network_check {
+                let connection = policy.network(proxy_id, remote, sni);
+                if !connection.allowed {
+                    return answer(&connection);
+                }
+            }
+            answer(&policy.http(proxy_id, remote, &mut headers, &mut log))
+        })?;
+        Ok((
+            allowed,
+            reason,
+            code,
+            rule,
+            convert::pairs(py, &headers.0)?,
+            convert::pairs(py, &log.missing)?,
+            convert::pairs(py, &log.rejected)?,
+        ))
+    }
+
+    fn tls(
+        &self,
+        endpoint: &str,
+        ingress: bool,
+        server: bool,
+        proxy_id: u16,
+        remote: u32,
+        port: u16,
+        sni: &str,
+        allow_egress: bool,
+    ) -> PyResult<TlsAnswer> {
+        let side = if server { TlsSide::Server } else { TlsSide::Client };
+        guard(|| {
+            let policy = self.port(endpoint, ingress, port, allow_egress);
+            let (allowed, reason, code, rule) = answer(&policy.network(proxy_id, remote, sni));
+            match policy.tls(side, proxy_id, remote, sni) {
+                TlsVerdict::Context(context) => {
+                    (allowed, reason, code, rule, Some(TlsContext(Arc::clone(context))), false)
+                }
+                TlsVerdict::Raw => (allowed, reason, code, rule, None, true),
+                TlsVerdict::Refused(refused) => {
+                    let rule = refused.rule().map(ToOwned::to_owned);
+                    (false, refused.to_string(), refused.code(), rule, None, false)
+                }
+            }
+        })
+    }
+
+    fn l7_parser(
+        &self,
+        endpoint: &str,
+        ingress: bool,
+        proxy_id: u16,
+        remote: u32,
+        port: u16,
+    ) -> PyResult<Option<String>> {
+        guard(|| self.port(endpoint, ingress, port, false).l7_parser(proxy_id, remote).map(ToOwned::to_owned))
+    }
+
+    fn metadata(
+        &self,
+        endpoint: &str,
+        ingress: bool,
+        proxy_id: u16,
+        remote: u32,
+        port: u16,
+        metadata: &Bound<'_, PyDict>,
+        allow_egress: bool,
+    ) -> PyResult<Answer> {
+        let metadata = convert::metadata(metadata)?;
+        guard(|| answer(&self.port(endpoint, ingress, port, allow_egress).metadata(proxy_id, remote, &metadata)))
+    }
+}
+
+impl Snapshot {
+    fn port(&self, endpoint: &str, ingress: bool, port: u16, allow_egress: bool) -> PortPolicy<'_> {
+        let direction = if ingress { Direction::Ingress } else { Direction::Egress };
+        self.0.policy(endpoint, allow_egress).port(direction, port)
+    }
+}
+
+fn answer(verdict: &Verdict<'_>) -> Answer {
+    let reason = &verdict.reason;
+    (verdict.allowed, reason.to_string(), reason.code(), reason.rule().map(ToOwned::to_owned))
+}

@@ -1,0 +1,1 @@
+"""What users test with: conformance vectors, policy cases and the pytest plugin. Nothing here runs in the proxy."""
