@@ -89,7 +89,7 @@ def _address(fields: Fields, name: str, *, names: bool) -> Address:
     try:
         address = parse_address(text, names=names)
     except ValueError as error:
-        fields.problem(name, f"`{text}` {error}")
+        fields.problem(name, f"`{text}`: {error}")
         return _NOWHERE
     if name == "upstream" and address.is_ip and ipaddress.ip_address(address.host).is_unspecified:
         fields.problem(name, f"`{text}` is no address to connect to", "give the address of the service")

@@ -61,6 +61,7 @@ def parse_config(document: Value, path: Path, problems: Problems | None = None) 
         file=path.resolve(),
         endpoints=tuple(endpoints),
         identities=tuple(identities),
+        namespaces=namespaces,
         listeners=tuple(listeners),
         policies=tuple(str(base / entry) for entry, _, _ in root.strings("policies")),
         access_log=_access_log(root, base),
@@ -93,7 +94,7 @@ def _admin(root: Fields) -> Address | None:
     try:
         return parse_address(text)
     except ValueError as error:
-        root.problem("admin", f"`{text}` {error}")
+        root.problem("admin", f"`{text}`: {error}")
         return DEFAULT_ADMIN
 
 

@@ -88,11 +88,12 @@ class Denied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A valid proxy.yaml. Paths are absolute. `policies` are files, directories and globs as configured."""
+    """A valid proxy.yaml. Paths are absolute. `policies` are files, directories, globs; `namespaces` their labels."""
 
     file: Path
     endpoints: tuple[Endpoint, ...]
     identities: tuple[Identity, ...]
+    namespaces: Mapping[str, Mapping[str, str]]
     listeners: tuple[Listener, ...]
     policies: tuple[str, ...]
     access_log: AccessLog

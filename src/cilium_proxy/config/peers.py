@@ -57,15 +57,13 @@ def read_endpoints(root: Fields, namespaces: Namespaces) -> list[Endpoint]:
             try:
                 address = ipaddress.ip_address(text)
             except ValueError:
-                fields.problems.add(
-                    mark, where, f"`{text}` is not an IP address", "write one address, without a prefix length"
-                )
+                fields.problems.add(mark, where, f"`{text}` is not an IP address", "write one without prefix length")
                 continue
             if address.version in families:
                 fields.problems.add(mark, where, f"second IPv{address.version} address", "give one address per family")
             families.add(address.version)
             ips.append(str(address))
-        if not ips and fields.has("ips"):
+        if fields.has("ips") and not any(True for _ in fields.items("ips")):
             fields.problem("ips", "has no address", "give the endpoint's IPv4 or IPv6 address")
         identity = fields.integer("identity", FIRST_IDENTITY, LAST_IDENTITY)
         fields.finish()

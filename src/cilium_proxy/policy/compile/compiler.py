@@ -27,7 +27,7 @@ class Compiled:
 
     `resources`: NetworkPolicy by resource name (the endpoint's name), in JSON form with the .proto file's field names.
     `hosts`: NetworkPolicyHosts likewise, by identity. `probes`: what the engine may refuse, with places, see `verify`.
-    `selecting`: names of the rules that select each endpoint.
+    `selecting`: names of the rules that select each endpoint. `places`: where each rule stands, by name.
     """
 
     resources: dict[str, Message]
@@ -36,6 +36,7 @@ class Compiled:
     secrets: tuple[Secret, ...]
     probes: tuple[Probe, ...]
     selecting: dict[str, tuple[str, ...]]
+    places: dict[str, Mark]
 
 
 def compile_policies(config: Config, documents: Documents, allocator: Allocator | None = None) -> Compiled:
@@ -85,6 +86,7 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
         secrets=tuple(secret for entry in entries for secret in entry.constraints.secrets),
         probes=tuple(probe for entry in entries for probe in entry.constraints.probes),
         selecting=selecting,
+        places={entry.name: entry.mark for entry in entries},
     )
 
 
