@@ -1,0 +1,211 @@
+//! One side of one websocket: handshake, then frames both ways.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::{Config, Role};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::error::Error;
+use crate::frame::Opcode;
+use crate::handshake::{Head, build_accepted, build_refused, build_request, check_request, check_response, find_end};
+
+/// What happened, beside bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Client: the handshake request, as sent.
+    RequestSent(Head),
+    /// Server: a handshake request arrived; it may still be refused.
+    RequestReceived(Head),
+    /// Server: where the peer wants the stream to go. The upstream may be connected now.
+    Destination(SocketAddr),
+    /// Server: the answer, as sent.
+    ResponseSent(Head),
+    /// Client: the peer's answer; it may still be refused.
+    ResponseReceived(Head),
+    /// The handshake is complete: its timer ends, pings begin.
+    Accepted,
+    /// The connection must be closed without flushing; what is in `Output` goes out before.
+    Failed(Error),
+}
+
+/// What a call produced.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Bytes for the websocket side.
+    pub encoded: Vec<u8>,
+    /// The websocket side ends with these bytes.
+    pub encoded_end: bool,
+    /// Bytes for the plain side.
+    pub decoded: Vec<u8>,
+    /// The plain side ends with these bytes.
+    pub decoded_end: bool,
+    /// In the order in which they happened.
+    pub events: Vec<Event>,
+}
+
+/// State of one connection's websocket.
+///
+/// After `Event::Failed` every call returns nothing.
+pub struct Codec {
+    config: Arc<Config>,
+    phase: Phase,
+    /// Key of this connection's request.
+    key: String,
+    encoder: Encoder,
+    decoder: Decoder,
+    /// Frames made before the handshake was accepted.
+    waiting: Vec<u8>,
+    pings_sent: u64,
+}
+
+enum Phase {
+    /// Holds what has arrived of the handshake.
+    Handshake(Vec<u8>),
+    Open,
+    Failed,
+}
+
+impl Codec {
+    /// A codec whose handshake is still to come.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        let key = if config.role == Role::Client && config.key.is_empty() {
+            STANDARD.encode(rand::random::<[u8; 16]>())
+        } else {
+            config.key.clone()
+        };
+        Self {
+            encoder: Encoder::new(config.role),
+            decoder: Decoder::default(),
+            phase: Phase::Handshake(Vec::new()),
+            key,
+            config,
+            waiting: Vec::new(),
+            pings_sent: 0,
+        }
+    }
+
+    /// Client: sends the handshake. `destination` is where the stream was going.
+    pub fn start(&mut self, destination: SocketAddr, request_id: &str) -> Output {
+        let (encoded, head) = build_request(&self.config, &self.key, destination, request_id);
+        Output { encoded, events: vec![Event::RequestSent(head)], ..Output::default() }
+    }
+
+    /// Whether the handshake is complete.
+    #[must_use]
+    pub fn accepted(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Wraps bytes of the plain side. Before the handshake is complete they wait.
+    pub fn encode(&mut self, data: &[u8], end_stream: bool) -> Output {
+        let mut out = Output::default();
+        match self.phase {
+            Phase::Failed => {}
+            Phase::Handshake(_) => self.encoder.data(&mut self.waiting, data, end_stream),
+            Phase::Open => {
+                self.encoder.data(&mut out.encoded, data, end_stream);
+                out.encoded_end = self.encoder.ended();
+            }
+        }
+        out
+    }
+
+    /// Unwraps bytes of the websocket side.
+    pub fn decode(&mut self, data: &[u8], end_stream: bool) -> Output {
+        let mut out = Output::default();
+        if let Err(error) = self.try_decode(data, end_stream, &mut out) {
+            self.phase = Phase::Failed;
+            out.events.push(Event::Failed(error));
+        }
+        out
+    }
+
+    /// Sends a ping, numbered; nothing before the handshake or after the close frame.
+    pub fn ping(&mut self) -> Output {
+        let mut out = Output::default();
+        if self.accepted() {
+            let payload = (self.pings_sent + 1).to_string();
+            if self.encoder.control(&mut out.encoded, Opcode::Ping, payload.as_bytes()) {
+                self.pings_sent += 1;
+            }
+        }
+        out
+    }
+
+    /// The handshake took too long.
+    pub fn time_out(&mut self) -> Output {
+        if !matches!(self.phase, Phase::Handshake(_)) {
+            return Output::default();
+        }
+        self.phase = Phase::Failed;
+        Output { events: vec![Event::Failed(Error::HandshakeTimeout)], ..Output::default() }
+    }
+
+    fn try_decode(&mut self, data: &[u8], end_stream: bool, out: &mut Output) -> Result<(), Error> {
+        let Phase::Handshake(buffer) = &mut self.phase else {
+            return if self.accepted() { self.frames(data, end_stream, out) } else { Ok(()) };
+        };
+        buffer.extend_from_slice(data);
+        let prefix: &[u8] = if self.config.role == Role::Client { b"HTTP/1.1 " } else { b"GET " };
+        let Some(end) = find_end(buffer, prefix)? else {
+            return if end_stream { Err(Error::UnexpectedEnd) } else { Ok(()) };
+        };
+        let rest = buffer.split_off(end);
+        let head = std::mem::take(buffer);
+        match self.config.role {
+            Role::Client => self.accept_response(&head, out)?,
+            Role::Server => self.accept_request(&head, out)?,
+        }
+        self.phase = Phase::Open;
+        out.events.push(Event::Accepted);
+        out.encoded.append(&mut self.waiting);
+        out.encoded_end = self.encoder.ended();
+        self.frames(&rest, end_stream, out)
+    }
+
+    fn accept_response(&self, text: &[u8], out: &mut Output) -> Result<(), Error> {
+        let head = Head::response(text)?;
+        out.events.push(Event::ResponseReceived(head.clone()));
+        check_response(&head, &self.key)
+    }
+
+    fn accept_request(&self, text: &[u8], out: &mut Output) -> Result<(), Error> {
+        let head = Head::request(text)?;
+        out.events.push(Event::RequestReceived(head.clone()));
+        if !head.http_1_1 {
+            return Err(Error::HandshakeInvalidHttpVersion);
+        }
+        let request_id = head.get("x-request-id");
+        let Some(destination) = check_request(&self.config, &head) else {
+            let (text, answer) = build_refused(request_id.as_deref());
+            out.encoded = text;
+            out.encoded_end = true;
+            out.events.push(Event::ResponseSent(answer));
+            return Err(Error::HandshakeInvalidWebsocketRequest);
+        };
+        let key = head.get("sec-websocket-key").unwrap_or_default();
+        let (text, answer) = build_accepted(&key, request_id.as_deref());
+        out.encoded = text;
+        out.events.push(Event::Destination(destination));
+        out.events.push(Event::ResponseSent(answer));
+        Ok(())
+    }
+
+    fn frames(&mut self, data: &[u8], end_stream: bool, out: &mut Output) -> Result<(), Error> {
+        let mut pings = Vec::new();
+        let decoded = self.decoder.decode(data, end_stream, &mut out.decoded, &mut pings);
+        for payload in pings {
+            self.encoder.control(&mut out.encoded, Opcode::Pong, &payload);
+        }
+        out.decoded_end = self.decoder.ended();
+        decoded
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cilium_proto::cilium::{WebSocketClient, WebSocketServer};
+use proptest::prelude::*;
+
+use super::{Codec, Event, Output};
+use crate::{Config, ConfigError, Error, accept_key};
+
+const REQUEST_ID: &str = "ba41267c-cfc2-4a92-ad3e-cd084ab099b4";
+
+fn destination() -> SocketAddr {
+    "127.0.0.1:18080".parse().unwrap()
+}
+
+fn client(message: WebSocketClient) -> Codec {
+    let message = WebSocketClient { host: "jarno.cilium.rocks".to_owned(), ..message };
+    Codec::new(Arc::new(Config::client(&message).unwrap()))
+}
+
+fn server(message: &WebSocketServer) -> Codec {
+    Codec::new(Arc::new(Config::server(message).unwrap()))
+}
+
+fn failure(out: &Output) -> Option<Error> {
+    out.events.iter().find_map(|event| if let Event::Failed(error) = event { Some(*error) } else { None })
+}
+
+/// A client and a server that have shaken hands.
+fn open() -> (Codec, Codec) {
+    let (mut client, mut server) = (client(WebSocketClient::default()), server(&WebSocketServer::default()));
+    let request = client.start(destination(), REQUEST_ID);
+    let response = server.decode(&request.encoded, false);
+    assert!(response.events.contains(&Event::Destination(destination())));
+    assert_eq!(failure(&client.decode(&response.encoded, false)), None);
+    assert!(client.accepted() && server.accepted());
+    (client, server)
+}
+
+#[test]
+fn accept_key_is_the_one_of_the_rfc() {
+    assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(accept_key("c3VwZXItc2VjcmV0LWtleQ=="), "GjgmQ9MzNsn3h7+vuIzY25rbQ9M=");
+}
+
+#[test]
+fn request_has_the_headers_in_the_order_peers_of_the_reference_see() {
+    let message = WebSocketClient {
+        key: "super-secret-key".to_owned(),
+        origin: "jarno.cilium.rocks".to_owned(),
+        ..WebSocketClient::default()
+    };
+    let request = client(message).start(destination(), REQUEST_ID);
+    let expected = format!(
+        "GET / HTTP/1.1\r\nhost: jarno.cilium.rocks\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-key: c3VwZXItc2VjcmV0LWtleQ==\r\nsec-websocket-version: 13\r\norigin: jarno.cilium.rocks\r\n\
+         x-envoy-original-dst-host: 127.0.0.1:18080\r\nx-request-id: {REQUEST_ID}\r\ncontent-length: 0\r\n\r\n"
+    );
+    assert_eq!(String::from_utf8(request.encoded).unwrap(), expected);
+}
+
+#[test]
+fn client_keys_differ_between_connections() {
+    let first = client(WebSocketClient::default()).start(destination(), REQUEST_ID);
+    let second = client(WebSocketClient::default()).start(destination(), REQUEST_ID);
+    assert_ne!(first.encoded, second.encoded);
+}
+
+#[test]
+fn data_sent_before_the_handshake_is_accepted_waits_for_it() {
+    let (mut client, mut server) = (client(WebSocketClient::default()), server(&WebSocketServer::default()));
+    let request = client.start(destination(), REQUEST_ID);
+    assert!(client.encode(b"early", false).encoded.is_empty());
+    let response = server.decode(&request.encoded, false);
+    let frames = client.decode(&response.encoded, false);
+    assert_eq!(server.decode(&frames.encoded, false).decoded, b"early");
+}
+
+#[test]
+fn close_frame_ends_one_direction_only() {
+    let (mut client, mut server) = open();
+    let last = client.encode(b"bye", true);
+    assert!(last.encoded_end);
+    let got = server.decode(&last.encoded, false);
+    assert_eq!((got.decoded.as_slice(), got.decoded_end), (b"bye".as_slice(), true));
+    let reply = server.encode(b"still here", false);
+    assert_eq!(client.decode(&reply.encoded, false).decoded, b"still here");
+    assert!(client.encode(b"more", false).encoded.is_empty());
+}
+
+#[test]
+fn ping_is_answered_with_its_payload() {
+    let (mut client, mut server) = open();
+    let request = client.ping();
+    let reply = server.decode(&request.encoded, false);
+    assert_eq!(reply.encoded, [0x8a, 1, b'1']);
+    let out = client.decode(&reply.encoded, false);
+    assert!(out.decoded.is_empty() && out.encoded.is_empty());
+}
+
+#[test]
+fn server_takes_unmasked_frames() {
+    let (_, mut server) = open();
+    assert_eq!(server.decode(b"\x82\x05world", false).decoded, b"world");
+}
+
+#[test]
+fn sixteen_and_sixty_four_bit_lengths_are_read_and_written() {
+    for length in [125, 126, 65_535, 65_536, 200_000] {
+        let (mut client, mut server) = open();
+        let data = vec![b'a'; length];
+        assert_eq!(server.decode(&client.encode(&data, false).encoded, false).decoded, data);
+        assert_eq!(client.decode(&server.encode(&data, false).encoded, false).decoded, data);
+    }
+}
+
+#[test]
+fn invalid_frames_fail_the_connection() {
+    let reserved_bit: &[u8] = &[0xc2, 0];
+    let unknown_opcode: &[u8] = &[0x83, 0];
+    let fragmented_ping: &[u8] = &[0x09, 0];
+    let long_ping: &[u8] = &[0x89, 126, 0x01, 0x01];
+    let negative_length: &[u8] = &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
+    for frame in [reserved_bit, unknown_opcode, fragmented_ping, long_ping, negative_length] {
+        let (_, mut server) = open();
+        assert_eq!(failure(&server.decode(frame, false)), Some(Error::InvalidFrame), "{frame:?}");
+        assert!(server.decode(b"\x82\x01a", false).decoded.is_empty());
+    }
+}
+
+#[test]
+fn end_in_the_middle_of_a_frame_fails_the_connection() {
+    let (_, mut server) = open();
+    assert_eq!(failure(&server.decode(b"\x82\x05wor", true)), Some(Error::UnexpectedEnd));
+}
+
+#[test]
+fn client_refuses_wrong_answers() {
+    let cases: [(&[u8], Error); 6] = [
+        (b"SSH-2.0-OpenSSH", Error::HandshakeNotHttp),
+        (b"HTTP/1.1 200 OK\r\n\r\n", Error::HandshakeInvalidHttpStatus),
+        (b"HTTP/1.1 101 Switching Protocols\r\nbad header\r\n\r\n", Error::HandshakeParseError),
+        (b"HTTP/1.1 101 Switching Protocols\r\nsec_websocket_accept: x\r\n\r\n", Error::HandshakeParseError),
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: invalid-hash\r\n\r\n",
+            Error::HandshakeInvalidWebsocketResponse,
+        ),
+        (&[b"HTTP/1.1 101 X\r\nx: ".as_slice(), &[b'a'; 5000]].concat(), Error::HandshakeTooLarge),
+    ];
+    for (answer, error) in cases {
+        let mut client = client(WebSocketClient::default());
+        client.start(destination(), REQUEST_ID);
+        assert_eq!(failure(&client.decode(answer, false)), Some(error));
+    }
+}
+
+fn request(lines: &[&str]) -> Vec<u8> {
+    format!("GET /chat HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n")).into_bytes()
+}
+
+const VALID: [&str; 6] = [
+    "Host: Server",
+    "Connection: Upgrade",
+    "Upgrade: WebSocket",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version: 13",
+    "X-Envoy-Original-Dst-Host: [::1]:80",
+];
+
+#[test]
+fn server_answers_a_valid_request_with_101() {
+    let mut server = server(&WebSocketServer::default());
+    let out = server.decode(&request(&VALID), false);
+    let text = String::from_utf8(out.encoded).unwrap();
+    assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{text}");
+    assert!(text.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{text}");
+    assert!(out.events.contains(&Event::Destination("[::1]:80".parse().unwrap())));
+}
+
+#[test]
+fn server_answers_other_requests_with_403() {
+    let without = |name: &str| -> Vec<&str> { VALID.into_iter().filter(|line| !line.starts_with(name)).collect() };
+    let with = |line| -> Vec<&str> { VALID.into_iter().chain([line]).collect() };
+    let requests = [
+        without("Host"),
+        without("Connection"),
+        without("Upgrade"),
+        without("Sec-WebSocket-Key"),
+        without("Sec-WebSocket-Version"),
+        without("X-Envoy"),
+        with("Origin: anywhere"),
+        with("Sec-WebSocket-Protocol: chat"),
+        with("Sec-WebSocket-Extensions: permessage-deflate"),
+    ];
+    for lines in requests {
+        let out = server(&WebSocketServer::default()).decode(&request(&lines), false);
+        assert_eq!(failure(&out), Some(Error::HandshakeInvalidWebsocketRequest), "{lines:?}");
+        assert!(out.encoded.starts_with(b"HTTP/1.1 403 Forbidden\r\n") && out.encoded_end, "{lines:?}");
+    }
+}
+
+#[test]
+fn server_demands_what_is_configured() {
+    let demanding = WebSocketServer {
+        host: "Server".to_owned(),
+        path: "/Chat".to_owned(),
+        origin: "Somewhere".to_owned(),
+        ..WebSocketServer::default()
+    };
+    let with_origin: Vec<&str> = VALID.into_iter().chain(["Origin: somewhere"]).collect();
+    assert_eq!(failure(&server(&demanding).decode(&request(&with_origin), false)), None);
+    assert_eq!(
+        failure(&server(&demanding).decode(&request(&VALID), false)),
+        Some(Error::HandshakeInvalidWebsocketRequest)
+    );
+}
+
+#[test]
+fn handshake_that_does_not_come_times_out_once() {
+    let mut server = server(&WebSocketServer::default());
+    assert_eq!(failure(&server.time_out()), Some(Error::HandshakeTimeout));
+    let (mut client, _) = open();
+    assert_eq!(failure(&client.time_out()), None);
+}
+
+#[test]
+fn configuration_errors_are_those_of_the_reference() {
+    let idle = WebSocketServer { ping_when_idle: true, ..WebSocketServer::default() };
+    assert_eq!(Config::server(&idle).unwrap_err(), ConfigError::PingWithoutInterval);
+    assert_eq!(Config::client(&WebSocketClient::default()).unwrap_err(), ConfigError::HostMissing);
+}
+
+/// Cuts `data` at the given places and decodes the pieces.
+fn decode_in_pieces(codec: &mut Codec, data: &[u8], cuts: &[usize]) -> (Vec<u8>, Vec<u8>, bool, Option<Error>) {
+    let mut places: Vec<usize> = cuts.iter().map(|cut| cut % (data.len() + 1)).chain([0, data.len()]).collect();
+    places.sort_unstable();
+    let (mut decoded, mut encoded, mut end, mut error) = (Vec::new(), Vec::new(), false, None);
+    for pair in places.windows(2) {
+        let out = codec.decode(&data[pair[0]..pair[1]], false);
+        error = error.or_else(|| failure(&out));
+        decoded.extend(out.decoded);
+        encoded.extend(out.encoded);
+        end |= out.decoded_end;
+    }
+    (decoded, encoded, end, error)
+}
+
+proptest! {
+    #[test]
+    fn any_chunking_gives_the_same_stream(
+        writes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..8),
+        cuts in prop::collection::vec(any::<usize>(), 0..20),
+        pings in any::<bool>(),
+    ) {
+        let (mut client, mut server) = open();
+        let mut wire = Vec::new();
+        for write in &writes {
+            wire.extend(client.encode(write, false).encoded);
+            if pings {
+                wire.extend(client.ping().encoded);
+            }
+        }
+        wire.extend(client.encode(&[], true).encoded);
+        let (decoded, pongs, end, error) = decode_in_pieces(&mut server, &wire, &cuts);
+        prop_assert_eq!(decoded, writes.concat());
+        prop_assert_eq!(pongs.is_empty(), !pings || writes.is_empty());
+        prop_assert!(end);
+        prop_assert_eq!(error, None);
+    }
+
+    #[test]
+    fn arbitrary_bytes_give_the_same_result_in_any_chunking(
+        data in prop::collection::vec(any::<u8>(), 0..600),
+        cuts in prop::collection::vec(any::<usize>(), 0..20),
+    ) {
+        let whole = decode_in_pieces(&mut open().1, &data, &[]);
+        let pieces = decode_in_pieces(&mut open().1, &data, &cuts);
+        prop_assert_eq!(whole, pieces);
+    }
+
+    #[test]
+    fn arbitrary_handshakes_never_panic(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        let mut request = b"GET ".to_vec();
+        request.extend(&data);
+        server(&WebSocketServer::default()).decode(&request, true);
+        let mut response = b"HTTP/1.1 ".to_vec();
+        response.extend(&data);
+        client(WebSocketClient::default()).decode(&response, true);
+    }
+}
