@@ -49,14 +49,13 @@ impl Secrets {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Option<&[u8]>) {
-        match value {
-            Some(value) => self.cell(name).value.store(Some(Arc::new(value.into()))),
-            None => {
-                if let Some(cell) = self.cells.get(name) {
-                    cell.value.store(None);
-                }
-                self.forget_unused();
+        if let Some(value) = value {
+            self.cell(name).value.store(Some(Arc::new(value.into())));
+        } else {
+            if let Some(cell) = self.cells.get(name) {
+                cell.value.store(None);
             }
+            self.forget_unused();
         }
     }
 

@@ -1,7 +1,11 @@
-//! From rules to tables: which rules hold for a port, in which order.
+//! From rules to tables: which rules hold for a port and a remote, in which order.
 
+mod candidates;
+mod paths;
 mod ports;
 mod rules;
 
+pub(crate) use candidates::{Candidates, RemoteIndex};
+pub(crate) use paths::{Alternative, PathIndex};
 pub(crate) use ports::{Entry, PortTable, Ports};
 pub(crate) use rules::{Origin, PortRule, PortRules};

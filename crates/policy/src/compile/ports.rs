@@ -107,6 +107,7 @@ fn rules_of(entries: &[Arc<Entry>], piece: Ports) -> Vec<PortRule> {
                 rule: Arc::clone(rule),
                 origin: Origin { entry: index(position), rule: index(rule_position) },
                 pass_to: 0,
+                set: 0,
             })
             .collect();
         let single = ports.first == ports.last;
@@ -129,7 +130,7 @@ fn rules_of(entries: &[Arc<Entry>], piece: Ports) -> Vec<PortRule> {
 }
 
 fn default_rule() -> PortRule {
-    PortRule { rule: Arc::new(Rule::default_allow()), origin: Origin::DEFAULT, pass_to: 0 }
+    PortRule { rule: Arc::new(Rule::default_allow()), origin: Origin::DEFAULT, pass_to: 0, set: 0 }
 }
 
 /// Messages hold fewer elements than `u32` counts.

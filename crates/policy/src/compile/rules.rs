@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::compile::{PathIndex, RemoteIndex};
 use crate::model::{Effect, Rule};
 
 /// Where a rule stands in its resource.
@@ -22,6 +23,8 @@ pub(crate) struct PortRule {
     pub origin: Origin,
     /// Pass rules: where evaluation goes on.
     pub pass_to: usize,
+    /// The number of the rule's remotes among the port's distinct sets.
+    pub set: u32,
 }
 
 /// The rules of a port or range of ports. No rules: everything is allowed.
@@ -32,6 +35,9 @@ pub(crate) struct PortRules {
     pub has_http: bool,
     /// Some rule acts on headers: an allow does not end the evaluation of its precedence.
     pub has_header_actions: bool,
+    pub remotes: RemoteIndex,
+    /// Only where no rule acts on headers, and where it saves time.
+    pub paths: Option<PathIndex>,
 }
 
 impl PortRules {
@@ -57,11 +63,12 @@ impl PortRules {
             let skipped = rules[index + 1..].iter().take_while(|r| r.rule.precedence >= pass).count();
             rules[index].pass_to = index + 1 + skipped;
         }
-        Ok(Self {
-            has_http: rules.iter().any(|r| !r.rule.http.is_empty()),
-            has_header_actions: rules.iter().any(|r| r.rule.has_header_actions),
-            rules: rules.into(),
-        })
+        let has_http = rules.iter().any(|r| !r.rule.http.is_empty());
+        let has_header_actions = rules.iter().any(|r| r.rule.has_header_actions);
+        let paths = if has_http && !has_header_actions { PathIndex::new(&rules) } else { None };
+        let unindexed = paths.as_ref().map_or(&[][..], |paths| &paths.unindexed);
+        let remotes = RemoteIndex::new(&mut rules, unindexed);
+        Ok(Self { rules: rules.into(), has_http, has_header_actions, remotes, paths })
     }
 
     /// A range that only passes never allows anything and must not look like one without HTTP rules.

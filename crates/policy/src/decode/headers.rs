@@ -6,7 +6,7 @@ use cilium_proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, stri
 
 use crate::decode::{At, FieldError, Shared};
 use crate::headers::action::{HeaderAction, MatchAction, MismatchAction};
-use crate::headers::matcher::{HeaderMatcher, HeaderTest, TextTest};
+use crate::headers::matcher::{HeaderMatcher, HeaderTest, Slot, TextTest};
 use crate::model::HttpRule;
 use crate::regex::Regex;
 
@@ -59,7 +59,7 @@ fn header_matcher(matcher: PbMatcher) -> Result<HeaderMatcher, FieldError> {
         }
         Some(HeaderMatchSpecifier::StringMatch(matcher)) => HeaderTest::Text(text_test(matcher).at("string_match")?),
     };
-    Ok(HeaderMatcher { name, test, invert, missing_as_empty })
+    Ok(HeaderMatcher { slot: Slot::of(&name), name, test, invert, missing_as_empty })
 }
 
 /// Lower case; the API refuses empty names and NUL, CR, LF.

@@ -1,6 +1,5 @@
 //! `envoy.config.route.v3.HeaderMatcher`: tests on one header.
 
-use crate::headers::{Headers, View};
 use crate::regex::Regex;
 
 /// One header test.
@@ -8,9 +7,30 @@ use crate::regex::Regex;
 pub(crate) struct HeaderMatcher {
     /// Lower case.
     pub name: Box<str>,
+    pub slot: Slot,
     pub test: HeaderTest,
     pub invert: bool,
     pub missing_as_empty: bool,
+}
+
+/// Which header a matcher reads. The ones that most rules read are looked up once per request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Path,
+    Method,
+    Authority,
+    Other,
+}
+
+impl Slot {
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            ":path" => Self::Path,
+            ":method" => Self::Method,
+            ":authority" => Self::Authority,
+            _ => Self::Other,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -37,12 +57,8 @@ pub(crate) enum TextTest {
 }
 
 impl HeaderMatcher {
-    pub(crate) fn matches<H: Headers>(&self, headers: &H) -> bool {
-        self.matches_value(View::of(headers, &self.name).get())
-    }
-
     /// Tests the header's value; `None` if the request lacks the header.
-    pub(crate) fn matches_value(&self, value: Option<&[u8]>) -> bool {
+    pub(crate) fn matches(&self, value: Option<&[u8]>) -> bool {
         let value = match value {
             Some(value) => value,
             None if self.missing_as_empty => b"",

@@ -2,9 +2,10 @@
 
 pub(crate) mod action;
 pub(crate) mod matcher;
+mod text;
 mod view;
 
-pub(crate) use view::View;
+pub(crate) use view::{Lookup, View};
 
 /// Headers of a request. Names are lower case; pseudo headers (`:path`, `:method`, `:authority`, ...) are included.
 pub trait Headers {

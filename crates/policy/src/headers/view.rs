@@ -1,6 +1,7 @@
-//! The value of a header as one string of bytes.
+//! Values of headers as the matchers compare them.
 
 use crate::headers::Headers;
+use crate::headers::matcher::{HeaderMatcher, Slot};
 
 /// All values of one header, joined with `,` where there are several (as Envoy compares them). One value, the usual
 /// case, is borrowed.
@@ -15,10 +16,7 @@ impl<'h> View<'h> {
         let mut values = headers.values(name);
         let Some(first) = values.next() else { return Self::Missing };
         let Some(second) = values.next() else { return Self::One(first) };
-        let mut joined = Vec::with_capacity(first.len() + second.len() + 64);
-        joined.extend_from_slice(first);
-        joined.push(b',');
-        joined.extend_from_slice(second);
+        let mut joined = [first, second].join(&b","[..]);
         for value in values {
             joined.push(b',');
             joined.extend_from_slice(value);
@@ -32,5 +30,34 @@ impl<'h> View<'h> {
             Self::One(value) => Some(value),
             Self::Joined(value) => Some(value),
         }
+    }
+}
+
+/// Headers that do not change while they are looked at: the usual ones are looked up once.
+pub(crate) struct Lookup<'h, H> {
+    headers: &'h H,
+    path: Option<View<'h>>,
+    method: Option<View<'h>>,
+    authority: Option<View<'h>>,
+}
+
+impl<'h, H: Headers> Lookup<'h, H> {
+    pub(crate) fn new(headers: &'h H) -> Self {
+        Self { headers, path: None, method: None, authority: None }
+    }
+
+    pub(crate) fn path(&mut self) -> Option<&[u8]> {
+        self.path.get_or_insert_with(|| View::of(self.headers, ":path")).get()
+    }
+
+    pub(crate) fn matches(&mut self, matcher: &HeaderMatcher) -> bool {
+        let headers = self.headers;
+        let value = match matcher.slot {
+            Slot::Path => self.path.get_or_insert_with(|| View::of(headers, ":path")),
+            Slot::Method => self.method.get_or_insert_with(|| View::of(headers, ":method")),
+            Slot::Authority => self.authority.get_or_insert_with(|| View::of(headers, ":authority")),
+            Slot::Other => return matcher.matches(View::of(headers, &matcher.name).get()),
+        };
+        matcher.matches(value.get())
     }
 }

@@ -44,7 +44,7 @@ impl ValueTest {
             (Self::Range { start, end }, Some(Value::Number(n))) => *start <= *n && *n < *end,
             #[expect(clippy::float_cmp, reason = "the matcher asks for this very number")]
             (Self::Number(expected), Some(Value::Number(n))) => expected == n,
-            (Self::Text(test), Some(Value::String(text))) => test.matches(text.as_bytes()),
+            (Self::Text(test), Some(Value::String(value))) => test.matches(value.as_bytes()),
             (Self::Bool(expected), Some(Value::Bool(b))) => expected == b,
             (Self::Present(present), Some(_)) => *present,
             (Self::AnyOf(test), Some(Value::List(values))) => values.iter().any(|value| test.matches(Some(value))),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use l7::{GenericRule, KafkaRule};
 pub(crate) use l7::{GenericRules, L7Rules, MetadataRule, MetadataRules};
-pub(crate) use remotes::Remotes;
+pub(crate) use remotes::{Remotes, slot_of};
 pub use tls::TlsContext;
 
 use crate::headers::action::HeaderAction;
@@ -55,15 +55,19 @@ pub(crate) struct HttpRule {
 }
 
 impl Rule {
-    /// Whether proxy id and remote fit.
-    pub(crate) fn covers(&self, proxy_id: u16, remote: u32) -> bool {
-        (self.proxy_id == 0 || self.proxy_id == proxy_id) && self.remotes.contains(remote)
+    /// Whether the listener's proxy id fits.
+    pub(crate) fn covers_proxy(&self, proxy_id: u16) -> bool {
+        self.proxy_id == 0 || self.proxy_id == proxy_id
     }
 
     /// Whether the server name fits.
     pub(crate) fn covers_sni(&self, sni: &str) -> bool {
         self.server_names.is_empty()
             || (!sni.is_empty() && self.server_names.iter().any(|pattern| pattern.matches(sni)))
+    }
+
+    pub(crate) fn is_pass(&self) -> bool {
+        matches!(self.effect, Effect::Pass(_))
     }
 
     pub(crate) fn pass_precedence(&self) -> Option<u32> {

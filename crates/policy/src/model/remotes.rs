@@ -27,7 +27,7 @@ impl Remotes {
         let capacity = (sorted.len() * 4 / 3 + 1).next_power_of_two();
         let mut slots = vec![free; capacity].into_boxed_slice();
         for &identity in &sorted {
-            let mut slot = start(identity, capacity);
+            let mut slot = slot_of(identity, capacity);
             while slots[slot] != free {
                 slot = (slot + 1) & (capacity - 1);
             }
@@ -49,7 +49,7 @@ impl Remotes {
             return false;
         }
         let mask = self.slots.len() - 1;
-        let mut slot = start(identity, self.slots.len());
+        let mut slot = slot_of(identity, self.slots.len());
         loop {
             let found = self.slots[slot & mask];
             if found == identity {
@@ -68,9 +68,9 @@ impl Remotes {
     }
 }
 
-/// Where the search for an identity begins: the top bits of a multiplicative hash.
-pub(crate) fn start(identity: u32, capacity: usize) -> usize {
-    let hash = u64::from(identity).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    // A capacity of one leaves no bits, and a shift by 64 is not one.
-    if capacity <= 1 { 0 } else { (hash >> (64 - capacity.trailing_zeros())) as usize }
+/// Where the search for an identity begins: the top bits of a multiplicative hash. `capacity` is a power of two.
+pub(crate) fn slot_of(identity: u32, capacity: usize) -> usize {
+    let hash = identity.wrapping_mul(0x9e37_79b1);
+    // A capacity of one leaves no bits, and a shift by all bits is not one.
+    hash.checked_shr(u32::BITS - capacity.trailing_zeros().min(u32::BITS)).unwrap_or(0) as usize
 }

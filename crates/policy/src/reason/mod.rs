@@ -1,91 +1,34 @@
 //! Why a verdict was given: data first, a sentence on demand.
 
+mod code;
+mod miss;
+mod sentence;
+
 use std::fmt;
 
+pub use code::Code;
+pub use miss::Failed;
+pub(crate) use miss::{Excerpt, Miss, Nearest};
+pub use sentence::Sentence;
+
 use crate::Direction;
-use crate::compile::Origin;
-use crate::model::Rule;
+use crate::compile::{Origin, PortRule};
 use crate::update::EndpointPolicy;
 
-/// The kind of a reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Code {
-    /// Allowed by a rule.
-    AllowedByRule,
-    /// Allowed: the port has an entry without rules.
-    AllowedByPort,
-    /// Allowed: the port has no HTTP rules; the connection was judged before.
-    NoHttpRules,
-    /// Allowed: there is no policy for the endpoint, and egress is allowed then.
-    NoPolicyAllowed,
-    /// Denied: there is no policy for the endpoint.
-    NoPolicy,
-    /// Denied: the policy has no entry for the port.
-    NoPort,
-    /// Denied by a rule that denies.
-    DeniedByRule,
-    /// Denied: rules passed the decision on, and none below decided.
-    Passed,
-    /// Denied: the listener's proxy id fits no rule.
-    ProxyId,
-    /// Denied: the remote fits no rule.
-    Remote,
-    /// Denied: the server name fits no rule.
-    ServerName,
-    /// Denied: the request's headers fit no rule.
-    Header,
-    /// Denied: a header comparison with an action failed.
-    HeaderAction,
-    /// Denied: a secret to compare with was not delivered.
-    SecretMissing,
-    /// Denied by a metadata rule.
-    MetadataDenied,
-    /// Denied: the metadata fits no rule.
-    Metadata,
-    /// Denied: the rules that fit want TLS, and none has a context.
-    NoMatch,
-}
-
-impl Code {
-    /// A token that stays the same across releases.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AllowedByRule => "allowed_by_rule",
-            Self::AllowedByPort => "allowed_by_port",
-            Self::NoHttpRules => "no_http_rules",
-            Self::NoPolicyAllowed => "no_policy_allowed",
-            Self::NoPolicy => "no_policy",
-            Self::NoPort => "no_port",
-            Self::DeniedByRule => "denied_by_rule",
-            Self::Passed => "passed",
-            Self::ProxyId => "proxy_id_mismatch",
-            Self::Remote => "remote_mismatch",
-            Self::ServerName => "server_name_mismatch",
-            Self::Header => "header_mismatch",
-            Self::HeaderAction => "header_action_failed",
-            Self::SecretMissing => "secret_missing",
-            Self::MetadataDenied => "metadata_denied",
-            Self::Metadata => "metadata_mismatch",
-            Self::NoMatch => "no_match",
-        }
-    }
-}
-
-/// Why a verdict was given. Displays as one sentence.
+/// Why a verdict was given. Displays as one sentence; made without allocation when the verdict allows.
 #[derive(Debug, Clone)]
 pub struct Reason<'a> {
     pub(crate) code: Code,
-    pub(crate) policy: &'a EndpointPolicy,
     pub(crate) direction: Direction,
     pub(crate) port: u16,
-    pub(crate) rule: Option<(&'a Rule, Origin)>,
-    pub(crate) detail: Option<Box<str>>,
+    pub(crate) policy: &'a EndpointPolicy,
+    pub(crate) rule: Option<&'a PortRule>,
+    /// The first test that failed, in the rule that came nearest.
+    pub(crate) miss: Option<Box<Miss<'a>>>,
 }
 
 impl<'a> Reason<'a> {
-    /// A token for logs and metrics.
+    /// A token for logs and metrics; the same across releases.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code.as_str()
@@ -97,11 +40,17 @@ impl<'a> Reason<'a> {
         self.code
     }
 
-    /// The name of the rule that decided or, when none did, of the one that came nearest. `None`: no such rule, or it
-    /// has no name.
+    /// The name of the rule that decided or, when none did, of the one that came nearest. `None`: there is no such
+    /// rule, or it has no name.
     #[must_use]
     pub fn rule(&self) -> Option<&'a str> {
-        self.rule.map(|(rule, _)| &*rule.name).filter(|name| !name.is_empty())
+        self.rule.map(|at| &*at.rule.name).filter(|name| !name.is_empty())
+    }
+
+    /// Where that rule stands in its resource, for example `ingress_per_port_policies[0].rules[1]`.
+    #[must_use]
+    pub fn position(&self) -> Option<String> {
+        self.rule.and_then(|at| position(self.direction, at.origin))
     }
 
     /// The resource the policy came from; `None` without a policy.
@@ -109,17 +58,40 @@ impl<'a> Reason<'a> {
     pub fn resource(&self) -> Option<&'a str> {
         Some(self.policy.resource()).filter(|resource| !resource.is_empty())
     }
+
+    /// The first test that failed in the rule that came nearest; `None` if a rule decided.
+    #[must_use]
+    pub fn failed(&self) -> Option<Failed> {
+        self.miss.as_ref().map(|miss| miss.failed(self.rule))
+    }
+
+    /// The destination port in question.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The direction in question.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The sentence, with the endpoint's name where there is no policy that could tell it.
+    #[must_use]
+    pub fn describe<'r>(&'r self, endpoint: &'r str) -> Sentence<'r> {
+        Sentence { reason: self, endpoint: Some(endpoint) }
+    }
 }
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "port {}: {}", self.port, self.code())?;
-        if let Some(rule) = self.rule() {
-            write!(f, ", rule {rule:?}")?;
-        }
-        if let Some(detail) = &self.detail {
-            write!(f, ": {detail}")?;
-        }
-        Ok(())
+        Sentence { reason: self, endpoint: None }.fmt(f)
     }
+}
+
+/// Where a rule stands in its resource; `None` for one that no resource holds.
+pub(crate) fn position(direction: Direction, origin: Origin) -> Option<String> {
+    let Origin { entry, rule } = origin;
+    (origin != Origin::DEFAULT).then(|| format!("{direction}_per_port_policies[{entry}].rules[{rule}]"))
 }

@@ -78,11 +78,11 @@ fn ports(message: &pb::PortNetworkPolicy) -> Result<Option<Ports>, FieldError> {
     Ok(Some(Ports { first, last: end.max(first) }))
 }
 
-fn shared<K: std::hash::Hash + Eq, V>(map: &mut Weaks<K, V>, key: K, make: impl FnOnce() -> V) -> Arc<V> {
+fn shared<K: std::hash::Hash + Eq, V>(map: &mut Weaks<K, V>, key: K, new: impl FnOnce() -> V) -> Arc<V> {
     if let Some(known) = map.get(&key).and_then(Weak::upgrade) {
         return known;
     }
-    let made = Arc::new(make());
+    let made = Arc::new(new());
     map.insert(key, Arc::downgrade(&made));
     made
 }

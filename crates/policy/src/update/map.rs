@@ -133,7 +133,7 @@ fn stage(current: &Keys, mut decoder: Decoder<'_>, update: &Update<'_>) -> Resul
         }
         let old = current.get(*name).filter(|_| !update.new_stream);
         let policy = build(name, bytes, &mut decoder, old)?;
-        insert(&mut keys, name, policy, update)?;
+        insert(&mut keys, name, &policy, update)?;
     }
     Ok(keys)
 }
@@ -158,9 +158,9 @@ fn remove(keys: &mut Keys, name: &str) {
     }
 }
 
-fn insert(keys: &mut Keys, name: &str, policy: Arc<EndpointPolicy>, update: &Update<'_>) -> Result<(), Rejected> {
+fn insert(keys: &mut Keys, name: &str, policy: &Arc<EndpointPolicy>, update: &Update<'_>) -> Result<(), Rejected> {
     let resource: Arc<str> = name.into();
-    let mut new_keys = vec![(Arc::clone(&resource), Key::Resource(Arc::clone(&policy)))];
+    let mut new_keys = vec![(Arc::clone(&resource), Key::Resource(Arc::clone(policy)))];
     new_keys.extend(policy.ips().map(|ip| (ip.into(), Key::Address(Arc::clone(&resource)))));
     for (key, value) in new_keys {
         if let Some(existing) = keys.get(&key) {

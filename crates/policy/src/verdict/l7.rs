@@ -43,9 +43,11 @@ pub enum L7RuleSet<'a> {
 impl<'a> PortPolicy<'a> {
     /// The rules that cover a connection, in evaluation order, for parsers that judge each message. `None`: the port
     /// has no entry, which denies; no rules at all: everything is allowed.
+    #[must_use]
     pub fn l7_rules(&self, proxy_id: u16, remote: u32) -> Option<impl Iterator<Item = L7Candidate<'a>>> {
         let (_, rules) = self.rules?;
-        Some(rules.rules.iter().filter(move |at| at.rule.covers(proxy_id, remote)).map(|at| candidate(&at.rule)))
+        let covers = move |rule: &Rule| rule.covers_proxy(proxy_id) && rule.remotes.contains(remote);
+        Some(rules.rules.iter().filter(move |at| covers(&at.rule)).map(|at| candidate(&at.rule)))
     }
 
     /// Whether the port has an entry and none of its entries has rules.

@@ -9,12 +9,13 @@ pub use l7::{L7Candidate, L7RuleSet};
 pub use tls::{TlsSide, TlsVerdict};
 
 use crate::Direction;
-use crate::compile::{Origin, PortRules, Ports};
+use crate::compile::{PortRule, PortRules, Ports};
 use crate::headers::{HeaderLog, Headers};
 use crate::metadata::Metadata;
-use crate::model::{Effect, Rule};
-use crate::reason::{Code, Reason};
+use crate::model::Effect;
+use crate::reason::{Code, Excerpt, Miss, Nearest, Reason};
 use crate::update::{EndpointPolicy, Fallback};
+use crate::verdict::walk::{Decision, walk};
 
 /// Allowed or not, and why.
 #[derive(Debug, Clone)]
@@ -48,7 +49,20 @@ impl<'a> PortPolicy<'a> {
     /// The verdict on a connection. `sni` is empty if the client sent none, or no TLS.
     #[must_use]
     pub fn network(&self, proxy_id: u16, remote: u32, sni: &str) -> Verdict<'a> {
-        self.judge(true, |rule| (rule.covers_sni(sni) && rule.covers(proxy_id, remote)).then_some(rule.effect))
+        let rules = match self.applicable() {
+            Ok(rules) => rules,
+            Err(verdict) => return verdict,
+        };
+        let decided = walk(rules, rules.remotes.find(remote), true, |at| {
+            (at.rule.covers_proxy(proxy_id) && at.rule.covers_sni(sni)).then_some(at.rule.effect)
+        });
+        self.decide(decided, || {
+            Self::nearest(rules, proxy_id, remote, |at, nearest| {
+                if !at.rule.covers_sni(sni) {
+                    nearest.consider(at, 0, || Miss::ServerName(Excerpt::of(sni.as_bytes())));
+                }
+            })
+        })
     }
 
     /// The verdict on a request, to be asked after [`Self::network`] allowed its connection; allows if the port has no
@@ -57,10 +71,18 @@ impl<'a> PortPolicy<'a> {
         if self.policy.fallback().is_none() && !self.has_http_rules() {
             return self.verdict(true, Code::NoHttpRules, None);
         }
-        let short_circuit = !self.rules.is_some_and(|(_, rules)| rules.has_header_actions);
-        self.judge(short_circuit, |rule| {
-            let covered = rule.covers(proxy_id, remote);
-            (covered && (rule.effect != Effect::Allow || http::allows(rule, headers, log))).then_some(rule.effect)
+        let rules = match self.applicable() {
+            Ok(rules) => rules,
+            Err(verdict) => return verdict,
+        };
+        if rules.has_header_actions {
+            let mut nearest = Nearest::default();
+            let decided = http::judge_with_actions(rules, proxy_id, remote, headers, log, &mut nearest);
+            return self.decide(decided, || Self::add_uncovered(rules, proxy_id, remote, nearest));
+        }
+        let decided = http::judge(rules, proxy_id, remote, headers);
+        self.decide(decided, || {
+            Self::nearest(rules, proxy_id, remote, |at, nearest| http::diagnose(at, headers, nearest))
         })
     }
 
@@ -69,9 +91,9 @@ impl<'a> PortPolicy<'a> {
     pub fn l7_parser(&self, proxy_id: u16, remote: u32) -> Option<&'a str> {
         let (_, rules) = self.rules?;
         let mut parser = None;
-        let decided = walk::walk(&rules.rules, true, |at| {
+        let decided = walk(rules, rules.remotes.find(remote), true, |at| {
             let rule = &*at.rule;
-            if !rule.covers(proxy_id, remote) {
+            if !rule.covers_proxy(proxy_id) {
                 return None;
             }
             match rule.effect {
@@ -90,36 +112,89 @@ impl<'a> PortPolicy<'a> {
     /// The verdict on dynamic metadata.
     #[must_use]
     pub fn metadata(&self, proxy_id: u16, remote: u32, metadata: &Metadata) -> Verdict<'a> {
-        self.judge(true, |rule| {
-            if !rule.covers(proxy_id, remote) {
-                return None;
-            }
-            l7::metadata_effect(rule, metadata)
-        })
+        let rules = match self.applicable() {
+            Ok(rules) => rules,
+            Err(verdict) => return verdict,
+        };
+        let decided = walk(rules, rules.remotes.find(remote), true, |at| {
+            if at.rule.covers_proxy(proxy_id) { l7::metadata_effect(&at.rule, metadata) } else { None }
+        });
+        let mut verdict = self.decide(decided, || {
+            Self::nearest(rules, proxy_id, remote, |at, nearest| {
+                if at.rule.effect == Effect::Allow {
+                    nearest.consider(at, 0, || Miss::Metadata);
+                }
+            })
+        });
+        // An allow rule that denied did so by its metadata.
+        if !verdict.allowed && decided.is_some_and(|(_, at)| at.rule.effect == Effect::Allow) {
+            verdict.reason.code = Code::MetadataDenied;
+        }
+        verdict
     }
 
-    fn judge(&self, short_circuit: bool, mut effect_of: impl FnMut(&'a Rule) -> Option<Effect>) -> Verdict<'a> {
+    /// The rules to ask, or the verdict if there are none to ask.
+    fn applicable(&self) -> Result<&'a PortRules, Verdict<'a>> {
         match self.policy.fallback() {
             Some(Fallback::AllowEgress) if self.direction == Direction::Egress => {
-                return self.verdict(true, Code::NoPolicyAllowed, None);
+                return Err(self.verdict(true, Code::NoPolicyAllowed, None));
             }
-            Some(_) => return self.verdict(false, Code::NoPolicy, None),
+            Some(_) => return Err(self.verdict(false, Code::NoPolicy, None)),
             None => {}
         }
-        let Some((_, rules)) = self.rules else { return self.verdict(false, Code::NoPort, None) };
-        if rules.rules.is_empty() {
-            return self.verdict(true, Code::AllowedByPort, None);
-        }
-        let decided = walk::walk(&rules.rules, short_circuit, |at| effect_of(&at.rule));
-        match decided {
-            Some((Effect::Allow, at)) => self.verdict(true, Code::AllowedByRule, Some((&at.rule, at.origin))),
-            Some((_, at)) => self.verdict(false, Code::DeniedByRule, Some((&at.rule, at.origin))),
-            None => self.verdict(false, Code::NoMatch, None),
+        match self.rules {
+            None => Err(self.verdict(false, Code::NoPort, None)),
+            Some((_, rules)) if rules.rules.is_empty() => Err(self.verdict(true, Code::AllowedByPort, None)),
+            Some((_, rules)) => Ok(rules),
         }
     }
 
-    fn verdict(&self, allowed: bool, code: Code, rule: Option<(&'a Rule, Origin)>) -> Verdict<'a> {
+    fn decide(&self, decided: Option<Decision<'a>>, nearest: impl FnOnce() -> Nearest<'a>) -> Verdict<'a> {
+        match decided {
+            Some((Effect::Allow, at)) => self.verdict(true, Code::AllowedByRule, Some(at)),
+            Some((_, at)) => self.verdict(false, Code::DeniedByRule, Some(at)),
+            None => self.missed(nearest()),
+        }
+    }
+
+    fn missed(&self, nearest: Nearest<'a>) -> Verdict<'a> {
+        let Some((at, miss)) = nearest.into_best() else {
+            let rule = self.rules.and_then(|(_, rules)| rules.rules.iter().find(|at| at.rule.is_pass()));
+            return self.verdict(false, Code::Passed, rule);
+        };
+        let mut verdict = self.verdict(false, miss.code(), Some(at));
+        verdict.reason.miss = Some(Box::new(miss));
+        verdict
+    }
+
+    /// The rule that came nearest: `inspect` notes what is wrong with one that covers listener and remote.
+    fn nearest(
+        rules: &'a PortRules,
+        proxy_id: u16,
+        remote: u32,
+        mut inspect: impl FnMut(&'a PortRule, &mut Nearest<'a>),
+    ) -> Nearest<'a> {
+        let mut nearest = Nearest::default();
+        for at in rules.rules.iter().filter(|at| at.rule.covers_proxy(proxy_id) && at.rule.remotes.contains(remote)) {
+            inspect(at, &mut nearest);
+        }
+        Self::add_uncovered(rules, proxy_id, remote, nearest)
+    }
+
+    /// Adds the allow rules that do not cover listener or remote, which are near only if nothing is nearer.
+    fn add_uncovered(rules: &'a PortRules, proxy_id: u16, remote: u32, mut nearest: Nearest<'a>) -> Nearest<'a> {
+        for at in rules.rules.iter().filter(|at| at.rule.effect == Effect::Allow) {
+            if !at.rule.covers_proxy(proxy_id) {
+                nearest.consider(at, 0, || Miss::ProxyId(proxy_id));
+            } else if !at.rule.remotes.contains(remote) {
+                nearest.consider(at, 0, || Miss::Remote(remote));
+            }
+        }
+        nearest
+    }
+
+    fn verdict(&self, allowed: bool, code: Code, rule: Option<&'a PortRule>) -> Verdict<'a> {
         let Self { policy, direction, port, .. } = *self;
-        Verdict { allowed, reason: Reason { code, policy, direction, port, rule, detail: None } }
+        Verdict { allowed, reason: Reason { code, direction, port, policy, rule, miss: None } }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::Direction;
 use crate::model::{Effect, Rule, TlsContext};
 use crate::reason::{Code, Reason};
-use crate::update::Fallback;
 use crate::verdict::PortPolicy;
 
 /// The side of a connection this proxy plays.
@@ -32,21 +30,17 @@ impl<'a> PortPolicy<'a> {
     /// The TLS context for one side of a connection. An allowed connection without a context is carried as it is.
     #[must_use]
     pub fn tls(&self, side: TlsSide, proxy_id: u16, remote: u32, sni: &str) -> TlsVerdict<'a> {
-        match self.policy.fallback() {
-            Some(Fallback::AllowEgress) if self.direction == Direction::Egress => return TlsVerdict::Raw,
-            Some(_) => return self.refused(Code::NoPolicy),
-            None => {}
-        }
-        let Some((_, rules)) = self.rules else { return self.refused(Code::NoPort) };
-        if rules.rules.is_empty() {
-            return TlsVerdict::Raw;
-        }
+        let rules = match self.applicable() {
+            Ok(rules) => rules,
+            Err(verdict) if verdict.allowed => return TlsVerdict::Raw,
+            Err(verdict) => return TlsVerdict::Refused(verdict.reason),
+        };
         let mut allowed_at = None;
         let mut next = 0;
         while let Some(at) = rules.rules.get(next) {
             next += 1;
             let rule = &*at.rule;
-            if !(rule.covers_sni(sni) && rule.covers(proxy_id, remote)) {
+            if !(rule.covers_proxy(proxy_id) && rule.covers_sni(sni) && rule.remotes.contains(remote)) {
                 continue;
             }
             match rule.effect {
@@ -59,7 +53,9 @@ impl<'a> PortPolicy<'a> {
                 Effect::Deny if allowed_at.is_some_and(|precedence| precedence > rule.precedence) => {
                     return TlsVerdict::Raw;
                 }
-                Effect::Deny => return self.refused_by(rule, at.origin),
+                Effect::Deny => {
+                    return TlsVerdict::Refused(self.verdict(false, Code::DeniedByRule, Some(at)).reason);
+                }
                 Effect::Allow => {
                     if let Some(context) = context(rule, side) {
                         return TlsVerdict::Context(context);
@@ -68,15 +64,12 @@ impl<'a> PortPolicy<'a> {
                 }
             }
         }
-        if allowed_at.is_some() { TlsVerdict::Raw } else { self.refused(Code::NoMatch) }
-    }
-
-    fn refused(&self, code: Code) -> TlsVerdict<'a> {
-        TlsVerdict::Refused(self.verdict(false, code, None).reason)
-    }
-
-    fn refused_by(&self, rule: &'a Rule, origin: crate::compile::Origin) -> TlsVerdict<'a> {
-        TlsVerdict::Refused(self.verdict(false, Code::DeniedByRule, Some((rule, origin))).reason)
+        // Nothing allows the connection, whatever its transport.
+        if allowed_at.is_some() {
+            TlsVerdict::Raw
+        } else {
+            TlsVerdict::Refused(self.network(proxy_id, remote, sni).reason)
+        }
     }
 }
 
