@@ -39,7 +39,7 @@ class PolicyChannel:
         self._sessions: set[Session] = set()
         self._somebody = asyncio.Event()
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Listens. Raises sockets.SocketError."""
@@ -49,10 +49,8 @@ class PolicyChannel:
         """Stops listening and ends all connections. Modules go on enforcing what they have."""
         if self._server is not None:
             self._server.close()
-        for session in tuple(self._sessions):
-            session.close()
-        for task in tuple(self._connections):
-            task.cancel()
+        for writer in self._connections.values():
+            writer.close()
         await asyncio.gather(*self._connections, return_exceptions=True)
         self.path.unlink(missing_ok=True)
 
@@ -127,7 +125,7 @@ class PolicyChannel:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
-        self._connections.add(task)
+        self._connections[task] = writer
         try:
             session = await self._greet(reader, writer)
             if session is not None:
@@ -135,7 +133,7 @@ class PolicyChannel:
         except (frames.FrameError, ConnectionError) as error:
             _log.warning("policy channel: %s", error)
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Session | None:

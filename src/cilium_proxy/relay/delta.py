@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ class DeltaStream:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _nonce: int = 0
 
-    async def run(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def run(self, requests: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
         """Yields responses until the requests end."""
         reading = asyncio.create_task(self._read(requests))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,10 @@ class XdsServer:
 
 
 def _method(prefix: str, make: Callable[[], SotwStream | DeltaStream]) -> grpc.RpcMethodHandler[Any, Any]:
-    def respond(requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
-        return make().run(requests)
+    async def respond(requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        async with contextlib.aclosing(make().run(requests)) as responses:
+            async for response in responses:
+                yield response
 
     request = messages(f"envoy.service.discovery.v3.{prefix}Request")
     response = messages(f"envoy.service.discovery.v3.{prefix}Response")

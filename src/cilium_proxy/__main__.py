@@ -1,0 +1,5 @@
+"""`python -m cilium_proxy`."""
+
+from cilium_proxy.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""Brings Envoy and the module from one snapshot of a standalone proxy to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Mapping
+
+from cilium_proxy.relay.channel import HOSTS, POLICIES, PolicyChannel
+from cilium_proxy.relay.resources import CLUSTERS, LISTENERS, NackedError, ResourceCache
+from cilium_proxy.relay.state import RejectedError
+from cilium_proxy.sources.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """The module or Envoy refused a snapshot; the one before stays in force. The text is theirs."""
+
+
+class Enforcer:
+    """Applies snapshots one after the other. `current` is the one in force."""
+
+    def __init__(self, channel: PolicyChannel, cache: ResourceCache, *, timeout: float = 60.0) -> None:
+        self.current: Snapshot | None = None
+        self._channel = channel
+        self._cache = cache
+        self._timeout = timeout
+        self._versions = itertools.count(1)
+
+    async def apply(self, wanted: Snapshot) -> None:
+        """Returns when all of it is in force. Raises RefusedError; then nothing of it is.
+
+        Waits while no Envoy runs.
+        """
+        try:
+            await self._bring(wanted)
+        except (RejectedError, NackedError) as error:
+            if self.current is not None:
+                await self._restore(self.current)
+            raise RefusedError(str(error)) from error
+        self.current = wanted
+
+    async def _restore(self, before: Snapshot) -> None:
+        try:
+            await self._bring(before)
+        except (RejectedError, NackedError) as error:
+            _log.error("the state before is refused, too: %s", error)
+
+    async def _bring(self, wanted: Snapshot) -> None:
+        # Rules first know new identities, then addresses get them: no address is ever under an identity without rules.
+        await self._publish(POLICIES, wanted.policies)
+        await self._publish(HOSTS, wanted.hosts)
+        # Listeners refer to clusters: clusters come before them and go after them.
+        held = self._cache.current(CLUSTERS)
+        await self._send(CLUSTERS, {**(held.resources if held else {}), **wanted.clusters})
+        await self._send(LISTENERS, wanted.listeners)
+        await self._send(CLUSTERS, wanted.clusters)
+
+    async def _publish(self, url: str, resources: Mapping[str, bytes]) -> None:
+        state = self._channel.state(url)
+        if state.sequence == 0 or state.resources != resources:
+            await self._channel.publish(url, resources, str(next(self._versions)))
+
+    async def _send(self, url: str, resources: Mapping[str, bytes]) -> None:
+        sent = self._cache.set(url, resources)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._cache.taken(sent)
+        except TimeoutError:
+            raise NackedError(f"Envoy did not answer within {self._timeout:g} s") from None

@@ -1,0 +1,52 @@
+"""The cluster behind a listener: its upstream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cilium_proxy.api import from_dict
+from cilium_proxy.config import Listener
+from cilium_proxy.rewrite.standalone.address import duration, socket_address
+
+IDLE_TIMEOUT = 60.0
+"""Seconds after which an unused upstream connection is closed, before most servers do it."""
+
+# The listeners' connection limit is the limit; Envoy's default of 1,024 would turn load into errors.
+_UNLIMITED = 1_000_000
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def cluster(listener: Listener) -> Any:
+    """`envoy.config.cluster.v3.Cluster` with the listener's name."""
+    fields: dict[str, Any] = {
+        "name": listener.name,
+        "connect_timeout": duration(listener.connect_timeout),
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": _UNLIMITED,
+                    "max_pending_requests": _UNLIMITED,
+                    "max_requests": _UNLIMITED,
+                    "max_retries": 128,
+                }
+            ]
+        },
+        "load_assignment": {
+            "cluster_name": listener.name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(listener.upstream)}}]}],
+        },
+    }
+    if listener.upstream.is_ip:
+        fields["type"] = "STATIC"
+    else:
+        fields |= {"type": "STRICT_DNS", "dns_lookup_family": "ALL", "respect_dns_ttl": True}
+    if listener.protocol == "http":
+        fields["typed_extension_protocol_options"] = {
+            _HTTP_OPTIONS: {
+                "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+                "common_http_protocol_options": {"idle_timeout": duration(IDLE_TIMEOUT)},
+                # The upstream is spoken to as the client speaks: HTTP/1.1, or HTTP/2 and with it gRPC.
+                "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+            }
+        }
+    return from_dict("envoy.config.cluster.v3.Cluster", fields)

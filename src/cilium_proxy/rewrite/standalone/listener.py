@@ -1,0 +1,58 @@
+"""A listener: who it is for, the connection's verdict, then HTTP or plain TCP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cilium_proxy.api import from_dict, messages, pack
+from cilium_proxy.config import Denied, Endpoint, Listener
+from cilium_proxy.rewrite.dynamic_module import module_filter
+from cilium_proxy.rewrite.standalone.address import duration, socket_address
+from cilium_proxy.rewrite.standalone.http import connection_manager
+
+_MANAGER = "envoy.filters.network.http_connection_manager"
+
+
+def listener(wanted: Listener, endpoint: Endpoint, denied: Denied, access_log: Path | None) -> Any:
+    """`envoy.config.listener.v3.Listener` with the name in proxy.yaml."""
+    message = from_dict(
+        "envoy.config.listener.v3.Listener",
+        {
+            "name": wanted.name,
+            "address": socket_address(wanted.address),
+            "traffic_direction": "INBOUND" if wanted.direction == "ingress" else "OUTBOUND",
+            "filter_chains": [{}],
+        },
+    )
+    message.listener_filters.add(name="cilium.bpf_metadata").typed_config.CopyFrom(_metadata(wanted, endpoint))
+    chain = message.filter_chains[0]
+    network = messages("cilium.NetworkFilter")(access_log_path=str(access_log or ""))
+    chain.filters.add(name="cilium.network").typed_config.CopyFrom(module_filter(network))
+    if wanted.protocol == "http":
+        manager = connection_manager(wanted, denied, access_log)
+        chain.filters.add(name=_MANAGER).typed_config.CopyFrom(pack(manager))
+    else:
+        chain.filters.add(name="envoy.filters.network.tcp_proxy").typed_config.CopyFrom(pack(_tcp_proxy(wanted)))
+    return message
+
+
+def _metadata(wanted: Listener, endpoint: Endpoint) -> Any:
+    metadata = messages("cilium.BpfMetadata")(
+        is_ingress=wanted.direction == "ingress",
+        use_nphds=True,
+        # As the agent numbers its listeners.
+        proxy_id=wanted.address.port,
+        local_endpoint={"endpoint_ip": endpoint.ips[0], "port": wanted.port},
+    )
+    if wanted.direction == "egress":
+        # Clients connect to the listener; policy is about where their data goes.
+        metadata.local_endpoint.destination_ip = wanted.upstream.host
+    return module_filter(metadata)
+
+
+def _tcp_proxy(wanted: Listener) -> Any:
+    return from_dict(
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        {"stat_prefix": wanted.name, "cluster": wanted.name, "idle_timeout": duration(wanted.idle_timeout)},
+    )

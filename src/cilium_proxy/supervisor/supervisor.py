@@ -1,0 +1,148 @@
+"""Keeps Envoy running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Literal
+
+from cilium_proxy.supervisor.admin import Admin, AdminError
+from cilium_proxy.supervisor.backoff import Backoff
+from cilium_proxy.supervisor.command import EnvoyCommand
+from cilium_proxy.supervisor.process import EnvoyProcess, describe_exit
+
+_log = logging.getLogger(__name__)
+_envoy_log = logging.getLogger("envoy")
+_POLL = 0.05
+_LEVELS = {
+    "[trace]": logging.DEBUG,
+    "[debug]": logging.DEBUG,
+    "[info]": logging.INFO,
+    "[warning]": logging.WARNING,
+    "[error]": logging.ERROR,
+    "[critical]": logging.CRITICAL,
+}
+
+State = Literal["starting", "running", "waiting to restart", "draining", "stopped"]
+
+
+class StartError(Exception):
+    """Envoy ended before it was ready for the first time. The text holds the errors of its log."""
+
+
+class Supervisor:
+    """Runs Envoy until `stop`.
+
+    An Envoy that ends before it was ever ready has a reason that a restart does not remove: that ends the supervisor
+    with StartError. One that ends later is started again, after a pause that grows while it keeps ending early.
+    """
+
+    def __init__(
+        self, command: EnvoyCommand, admin: Admin, *, drain_time: float, backoff: Backoff | None = None
+    ) -> None:
+        self.state: State = "starting"
+        self.process: EnvoyProcess | None = None
+        self.restarts = 0
+        self.last_exit: str | None = None
+        self.ready = asyncio.Event()
+        self._command = command
+        self._admin = admin
+        self.drain_time = drain_time
+        self._backoff = backoff or Backoff()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def stop(self) -> None:
+        """Lets connections drain, then ends Envoy; called again, ends it at once."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Returns when Envoy was stopped. Raises StartError."""
+        started = False
+        try:
+            while not self._stopping.is_set():
+                self.process = process = await EnvoyProcess.start(self._command, _pass_on)
+                self.state = "starting"
+                started = await self._attend(process, started)
+                if not self._stopping.is_set():
+                    await self._pause(process)
+        finally:
+            self.ready.clear()
+            if self.process is not None and self.process.running:
+                await self.process.stop()
+            self.state = "stopped"
+
+    async def _attend(self, process: EnvoyProcess, started: bool) -> bool:
+        """Until the process ends. Returns whether Envoy was ready once in the life of the supervisor."""
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        readiness = asyncio.create_task(self._await_ready())
+        try:
+            await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+            started = started or readiness.done()
+            if not ended.done():
+                await self._shut_down(process, ended)
+                return started
+            code = ended.result()
+            self.last_exit = describe_exit(code)
+            if not started:
+                raise StartError(f"Envoy does not start ({self.last_exit}):\n" + "\n".join(process.errors()))
+            return started
+        finally:
+            self.ready.clear()
+            for task in (stopping, readiness):
+                task.cancel()
+            await asyncio.gather(stopping, readiness, return_exceptions=True)
+
+    async def _await_ready(self) -> None:
+        while not await self._admin.is_ready():  # noqa: ASYNC110 - nothing tells but asking
+            await asyncio.sleep(_POLL)
+        self.state = "running"
+        self.ready.set()
+
+    async def _pause(self, process: EnvoyProcess) -> None:
+        self.restarts += 1
+        self.state = "waiting to restart"
+        pause = self._backoff.pause(time.time() - process.started_at)
+        _log.error("Envoy ended with %s; starting it again in %.1f s", self.last_exit, pause)
+        try:
+            async with asyncio.timeout(pause):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _shut_down(self, process: EnvoyProcess, ended: asyncio.Task[int]) -> None:
+        self.state = "draining"
+        drain = asyncio.create_task(self._drain())
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait((drain, hurry, ended), return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, hurry):
+            task.cancel()
+        await asyncio.gather(drain, hurry, return_exceptions=True)
+        ended.cancel()
+        self.last_exit = describe_exit(await process.stop())
+
+    async def _drain(self) -> None:
+        if self.drain_time <= 0:
+            return
+        try:
+            async with asyncio.timeout(self.drain_time):
+                await self._admin.drain()
+                while await self._admin.connections():  # noqa: ASYNC110 - nothing tells but asking
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            _log.info("connections are still open after %g s of draining", self.drain_time)
+        except AdminError as error:
+            _log.warning("cannot drain: %s", error)
+
+
+def _pass_on(line: str) -> None:
+    level, text = logging.INFO, line
+    for mark, known in _LEVELS.items():
+        if line.startswith(mark):
+            level, text = known, line[len(mark) :]
+            break
+    _envoy_log.log(level, "%s", text)
