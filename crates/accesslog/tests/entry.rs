@@ -1,5 +1,7 @@
 //! Entries decode to what the reference's access log holds after the same calls.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use cilium_accesslog::{Connection, Entry, EntryType, HttpProtocol, LogEntry};
 use cilium_proto::cilium::log_entry::L7;
 use cilium_proto::cilium::{HttpLogEntry, KeyValue, L7LogEntry};

@@ -1,5 +1,7 @@
 //! The sender with real sockets: receivers that are absent, slow, gone and back.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,10 +200,10 @@ fn workers_share_a_sender_without_losing_entries() {
     while sender.send(b"end").is_err() {
         std::thread::yield_now();
     }
-    let received = reader.join().unwrap();
+    let packets = reader.join().unwrap();
     let stats = sender.stats();
     // The end itself was sent and is not among the packets read.
-    assert_eq!(stats.sent - 1, received);
+    assert_eq!(stats.sent - 1, packets);
     assert_eq!(stats.connects, 1);
 }
 

@@ -1,1 +1,24 @@
-//! Client of the policy channel: transactions in, an atomically swapped state out.
+//! Client of the policy channel (`api/cilium_proxy/v1/policy_channel.proto`).
+//!
+//! A [`Client`] keeps a thread that connects to the control plane, takes transactions and publishes what they amount to
+//! as an immutable [`State`]. Workers read it through a [`SharedState`] without waiting. Knows nothing of Envoy.
+
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod client;
+mod enforced;
+mod frame;
+mod observer;
+mod retire;
+mod session;
+mod state;
+mod transaction;
+mod wake;
+
+pub use client::{Client, Config};
+pub use enforced::ResourceType;
+pub use frame::Limits;
+pub use observer::{Observer, Outcome, Update};
+pub use state::{Applied, SharedState, State, StateGuard, Versions};
+pub use transaction::TransactionError;
