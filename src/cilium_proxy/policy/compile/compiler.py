@@ -126,7 +126,7 @@ def _kind(value: Value, problems: Problems) -> str | None:
     name = kind.value if isinstance(kind, Scalar) else None
     if isinstance(name, str) and name in KINDS:
         return name
-    shown = f"kind `{name}` is not a policy" if name else "has no kind"
+    shown = f"`{name}` is not a policy" if name else "is missing"
     fix = suggestion(str(name), KINDS) if name else ""
     problems.add(
         kind.mark if kind else value.mark, "kind", shown, fix or f"use one of {', '.join(KINDS)}, or keep it elsewhere"

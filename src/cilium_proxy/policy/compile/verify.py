@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from cilium_proxy.policy.compile.compiler import Compiled
 from cilium_proxy.policy.compile.rule import Message, Probe
+from cilium_proxy.policy.errors import PolicyRejected
+from cilium_proxy.policy.map import PolicyMap
 from cilium_proxy.yaml import Mark, Problem
 
 _PROBE = "rule"
@@ -16,23 +18,28 @@ def verify(compiled: Compiled, file: str) -> list[Problem]:
 
     Rules that select no endpoint are tried too. `file` is what to name when a refusal belongs to no single rule.
     """
-    found = [Problem(probe.mark, probe.path, cause) for probe, cause in _refused(compiled.probes)]
+    found = [Problem(probe.mark, probe.path, _cause(refusal)) for probe, refusal in _refused(compiled.probes)]
     if not found:
         refusal = _refusal(compiled.resources)
         if refusal is not None:
-            found.append(Problem(Mark(file), "", refusal, "correct the rule it names"))
+            found.append(Problem(Mark(file), "", str(refusal), "correct the rule it names"))
     return found
 
 
-def _refused(probes: Sequence[Probe]) -> list[tuple[Probe, str]]:
+def _cause(refusal: PolicyRejected) -> str:
+    """The message without the names of the probe."""
+    return str(refusal).partition(f"{refusal.field}: ")[2] or str(refusal)
+
+
+def _refused(probes: Sequence[Probe]) -> list[tuple[Probe, PolicyRejected]]:
     """The refused ones and why. All are tried at once; only when that fails, each half by itself, and so on."""
     if not probes:
         return []
-    cause = _refusal({_PROBE: _resource([probe.rule for probe in probes])})
-    if cause is None:
+    refusal = _refusal({_PROBE: _resource([probe.rule for probe in probes])})
+    if refusal is None:
         return []
     if len(probes) == 1:
-        return [(probes[0], cause)]
+        return [(probes[0], refusal)]
     middle = len(probes) // 2
     return _refused(probes[:middle]) + _refused(probes[middle:])
 
@@ -43,12 +50,9 @@ def _resource(rules: list[Message]) -> Message:
     return {"endpoint_ips": ["192.0.2.1"], "endpoint_id": 1, "ingress_per_port_policies": ports}
 
 
-def _refusal(resources: dict[str, Message]) -> str | None:
-    # The engine is a native module; compiling needs none.
-    from cilium_proxy.policy import PolicyMap, PolicyRejected
-
+def _refusal(resources: dict[str, Message]) -> PolicyRejected | None:
     try:
         PolicyMap().update(resources, version="check")
     except PolicyRejected as error:
-        return str(error)
+        return error
     return None
