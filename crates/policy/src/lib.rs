@@ -8,6 +8,7 @@
 
 mod compile;
 mod decode;
+pub mod explain;
 pub mod headers;
 pub mod hosts;
 mod metadata;
@@ -19,6 +20,7 @@ mod sni;
 mod update;
 mod verdict;
 
+pub use explain::{Question, Trace};
 pub use headers::{HeaderList, HeaderLog, Headers};
 pub use metadata::{Metadata, Value};
 pub use model::{GenericRule, KafkaRule, TlsContext};

@@ -40,6 +40,7 @@ fn header_matcher(matcher: PbMatcher) -> Result<HeaderMatcher, FieldError> {
     let name = header_name(matcher.name)?;
     let invert = matcher.invert_match;
     let missing_as_empty = matcher.treat_missing_header_as_empty;
+    let by_string_match = matches!(matcher.header_match_specifier, Some(HeaderMatchSpecifier::StringMatch(_)));
     let test = match matcher.header_match_specifier {
         None => HeaderTest::Present(true),
         Some(HeaderMatchSpecifier::ExactMatch(value)) => HeaderTest::Exact(value.into_bytes().into()),
@@ -59,7 +60,7 @@ fn header_matcher(matcher: PbMatcher) -> Result<HeaderMatcher, FieldError> {
         }
         Some(HeaderMatchSpecifier::StringMatch(matcher)) => HeaderTest::Text(text_test(matcher).at("string_match")?),
     };
-    Ok(HeaderMatcher { slot: Slot::of(&name), name, test, invert, missing_as_empty })
+    Ok(HeaderMatcher { slot: Slot::of(&name), name, test, by_string_match, invert, missing_as_empty })
 }
 
 /// Lower case; the API refuses empty names and NUL, CR, LF.

@@ -58,6 +58,21 @@ impl Outcome {
     pub(crate) fn passes(self) -> bool {
         !matches!(self, Self::MatchFailed | Self::MismatchFailed | Self::SecretMissing)
     }
+
+    /// In words.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matches",
+            Self::MatchFailed => "matches, refused",
+            Self::MatchDeleted => "matches, removed",
+            Self::MismatchFailed => "does not match, refused",
+            Self::MismatchIgnored => "does not match, ignored",
+            Self::Added => "does not match, value added",
+            Self::MismatchDeleted => "does not match, removed",
+            Self::Replaced => "does not match, replaced",
+            Self::SecretMissing => "the secret was not delivered, refused",
+        }
+    }
 }
 
 impl HeaderAction {

@@ -9,6 +9,8 @@ pub(crate) struct HeaderMatcher {
     pub name: Box<str>,
     pub slot: Slot,
     pub test: HeaderTest,
+    /// The test was given as `string_match`.
+    pub by_string_match: bool,
     pub invert: bool,
     pub missing_as_empty: bool,
 }

@@ -1,6 +1,7 @@
 //! Dynamic metadata as the engine sees it, and `envoy.type.matcher.v3.MetadataMatcher`.
 
 pub(crate) mod matcher;
+mod text;
 
 use std::collections::BTreeMap;
 
