@@ -98,12 +98,15 @@ def _secrets(compiled: Compiled) -> list[tuple[str, str]]:
     return sorted({(secret.name, secret.use) for secret in compiled.secrets})
 
 
+def _count(number: int, name: str) -> str:
+    plural = name.removesuffix("y") + "ies" if name.endswith("y") else f"{name}s"
+    return f"{number} {name if number == 1 else plural}"
+
+
 def _print(config: Config, compiled: Compiled, path: Path | None, form: Form) -> None:
-    rules = len(compiled.places)
-    counts = (
-        f"{len(config.endpoints)} endpoints, {len(config.identities)} identities, {len(config.listeners)} listeners, "
-    )
-    click.echo(f"ok: {counts if path is not None else ''}{rules} policy rules")
+    counts = {"endpoint": config.endpoints, "identity": config.identities, "listener": config.listeners}
+    shown = [_count(len(found), name) for name, found in counts.items() if path is not None]
+    click.echo(f"ok: {', '.join([*shown, _count(len(compiled.places), 'policy rule')])}")
     rows = [(name, ips, identity, chosen or "-") for name, ips, identity, chosen in _endpoints(config, compiled)]
     if form == "table":
         print_table(("ENDPOINT", "ADDRESSES", "IDENTITY", "RULES"), rows)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cilium_proxy.policy.compile.index import LabelIndex
 from cilium_proxy.policy.compile.selector import OPERATORS, Requirement, Selector, read_selector
 from cilium_proxy.yaml import Fields, Problems, parse
 
@@ -54,6 +55,13 @@ def test_a_selector_written_and_read_again_selects_the_same(wanted: list[Require
     selector = read_selector(Fields(value, "", problems))
     assert not problems
     assert selector.matches(labels) is Selector(tuple(wanted)).matches(labels)
+
+
+@given(st.lists(requirements(), max_size=3), st.lists(LABELS, max_size=6))
+def test_the_index_finds_what_the_selector_matches(wanted: list[Requirement], workloads: list[dict[str, str]]) -> None:
+    selector = Selector(tuple(wanted))
+    found = LabelIndex((labels, number) for number, labels in enumerate(workloads)).select(selector)
+    assert found == [number for number, labels in enumerate(workloads) if selector.matches(labels)]
 
 
 def problems_of(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from cilium_proxy.policy.compile.cilium import read_cilium_policy
 from cilium_proxy.policy.compile.documents import CompileError, Documents
 from cilium_proxy.policy.compile.emit import emit
 from cilium_proxy.policy.compile.identities import Allocator, Identities, allocate
+from cilium_proxy.policy.compile.index import LabelIndex
 from cilium_proxy.policy.compile.kubernetes import read_kubernetes_policy
 from cilium_proxy.policy.compile.listeners import check_listeners
 from cilium_proxy.policy.compile.metadata import Head
@@ -54,13 +55,12 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
                 prefixes.update((cidr.prefix, *cidr.excluded))
     identities = allocate(config, prefixes, allocator, problems)
     given = _given(config, resources, problems)
-    check_listeners(config, rules, problems)
+    selecting = _selecting(config, rules)
+    check_listeners(config, selecting, problems)
     ids = allocator.endpoint(endpoint.name for endpoint in config.endpoints)
     compiled: dict[str, Message] = {}
-    selecting = {}
     for endpoint in config.endpoints:
-        own = [rule for rule in rules if rule.selector.matches(endpoint.labels)]
-        selecting[endpoint.name] = tuple(rule.name for rule in own)
+        own = selecting[endpoint.name]
         resource = given.pop(endpoint.name, None)
         if resource is None:
             compiled[endpoint.name] = {
@@ -85,9 +85,19 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
         identities=identities,
         secrets=tuple(secret for entry in entries for secret in entry.constraints.secrets),
         probes=tuple(probe for entry in entries for probe in entry.constraints.probes),
-        selecting=selecting,
+        selecting={name: tuple(rule.name for rule in own) for name, own in selecting.items()},
         places={entry.name: entry.mark for entry in entries},
     )
+
+
+def _selecting(config: Config, rules: list[Rule]) -> dict[str, list[Rule]]:
+    """The rules that select each endpoint, in order."""
+    found: dict[str, list[Rule]] = {endpoint.name: [] for endpoint in config.endpoints}
+    index = LabelIndex((endpoint.labels, endpoint.name) for endpoint in config.endpoints)
+    for rule in rules:
+        for name in index.select(rule.selector):
+            found[name].append(rule)
+    return found
 
 
 def _read(values: tuple[Value, ...], problems: Problems) -> tuple[list[Rule], list[Resource]]:

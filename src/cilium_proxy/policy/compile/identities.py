@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from cilium_proxy.config.model import Config, Endpoint, Identity, IPNetwork
 from cilium_proxy.config.peers import FIRST_IDENTITY, LAST_IDENTITY, RESERVED
+from cilium_proxy.policy.compile.index import LabelIndex, PrefixIndex, order
 from cilium_proxy.policy.compile.rule import Peers, contains
 from cilium_proxy.yaml import Mark, Problems
 
@@ -51,7 +52,7 @@ class Allocator:
 
     def prefixes(self, wanted: Iterable[IPNetwork]) -> dict[IPNetwork, int]:
         """Identities of CIDR prefixes."""
-        ordered = sorted(wanted, key=_order)
+        ordered = sorted(wanted, key=order)
         for prefix in ordered:
             self._prefixes.setdefault(prefix, LOCAL_SCOPE | (len(self._prefixes) + 1))
         return {prefix: self._prefixes[prefix] for prefix in ordered}
@@ -87,7 +88,14 @@ class Identities:
     """All identities of one compilation, sorted by number."""
 
     all: tuple[NumberedIdentity, ...]
+    _labels: LabelIndex[int] = field(init=False, repr=False, compare=False)
+    _prefixes: PrefixIndex[int] = field(init=False, repr=False, compare=False)
     _selected: dict[Peers, list[int]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        outside = ((item.prefixes[0], item.number) for item in self.all if item.number & LOCAL_SCOPE)
+        object.__setattr__(self, "_labels", LabelIndex((item.labels, item.number) for item in self.all))
+        object.__setattr__(self, "_prefixes", PrefixIndex(outside))
 
     def __getitem__(self, number: int) -> NumberedIdentity:
         index = bisect.bisect_left(self.all, number, key=lambda identity: identity.number)
@@ -114,7 +122,9 @@ class Identities:
         if peers.anyone:
             return None
         if peers not in self._selected:
-            self._selected[peers] = [identity.number for identity in self.all if _selects(peers, identity)]
+            found = {number for selector in peers.selectors for number in self._labels.select(selector)}
+            found.update(number for rule in peers.cidrs for number in self._prefixes.select(rule))
+            self._selected[peers] = sorted(found)
         return list(self._selected[peers])
 
     def hosts(self) -> dict[str, dict[str, object]]:
@@ -122,17 +132,11 @@ class Identities:
         return {
             str(identity.number): {
                 "policy": identity.number,
-                "host_addresses": [_address(prefix) for prefix in sorted(identity.prefixes, key=_order)],
+                "host_addresses": [_address(prefix) for prefix in sorted(identity.prefixes, key=order)],
             }
             for identity in self.all
             if identity.prefixes
         }
-
-
-def _selects(peers: Peers, identity: NumberedIdentity) -> bool:
-    if any(selector.matches(identity.labels) for selector in peers.selectors):
-        return True
-    return bool(identity.number & LOCAL_SCOPE) and any(rule.selects(identity.prefixes[0]) for rule in peers.cidrs)
 
 
 def allocate(config: Config, prefixes: Iterable[IPNetwork], allocator: Allocator, problems: Problems) -> Identities:
@@ -161,7 +165,7 @@ def allocate(config: Config, prefixes: Iterable[IPNetwork], allocator: Allocator
     for labels, number in (numbers | reserved).items():
         group = groups[labels]
         found[number] = NumberedIdentity(number, dict(labels), tuple(group.prefixes), tuple(group.names))
-    claims = sorted((network for group in groups.values() for network in group.prefixes), key=_order)
+    claims = sorted((network for group in groups.values() for network in group.prefixes), key=order)
     for prefix, number in allocator.prefixes(item for item in prefixes if not _claimed(item, claims)).items():
         found[number] = NumberedIdentity(number, {"reserved:world": ""}, (prefix,))
     return Identities(tuple(found[number] for number in sorted(found)))
@@ -198,16 +202,12 @@ def _groups(config: Config, problems: Problems) -> dict[Labels, _Group]:
 
 def _claimed(prefix: IPNetwork, claims: list[IPNetwork]) -> bool:
     """Whether one of the claims, which are sorted and do not overlap, contains the prefix."""
-    index = bisect.bisect_right(claims, _order(prefix), key=_order)
+    index = bisect.bisect_right(claims, order(prefix), key=order)
     return index > 0 and contains(claims[index - 1], prefix)
 
 
 def _is_reserved(labels: Labels) -> bool:
     return len(labels) == 1 and labels[0][0].startswith("reserved:")
-
-
-def _order(prefix: IPNetwork) -> tuple[int, int, int]:
-    return prefix.version, int(prefix.network_address), prefix.prefixlen
 
 
 def _address(prefix: IPNetwork) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cilium_proxy.config.model import Config, Listener
 from cilium_proxy.policy.compile.rule import Entry, Rule
 from cilium_proxy.yaml import Problems
 
 
-def check_listeners(config: Config, rules: list[Rule], problems: Problems) -> None:
+def check_listeners(config: Config, selecting: Mapping[str, list[Rule]], problems: Problems) -> None:
     """Reports each rule that a listener of a selected endpoint would let pass unchecked."""
     for listener in config.listeners:
-        endpoint = config.endpoint(listener.endpoint)
-        for rule in rules:
-            if rule.selector.matches(endpoint.labels):
-                for entry in rule.entries:
-                    _check(listener, entry, problems)
+        for rule in selecting[listener.endpoint]:
+            for entry in rule.entries:
+                _check(listener, entry, problems)
 
 
 def _check(listener: Listener, entry: Entry, problems: Problems) -> None:
