@@ -98,7 +98,9 @@ class PolicyChannel:
                     if isinstance(outcome, bytes):
                         digests.add(outcome)
                         took.append(session)
-                    elif not isinstance(outcome, LostError):
+                    elif isinstance(outcome, LostError):
+                        self._drop(session)
+                    else:
                         refusal = refusal or outcome
                 if refusal is not None:
                     state.error = str(refusal)
@@ -176,7 +178,10 @@ class PolicyChannel:
         finally:
             receiving.cancel()
             session.close()
-            self._sessions.discard(session)
-            if not self._sessions:
-                self._somebody.clear()
+            self._drop(session)
             _log.info("module %s disconnected", session.instance)
+
+    def _drop(self, session: Session) -> None:
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._somebody.clear()
