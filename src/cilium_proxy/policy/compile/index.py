@@ -27,8 +27,11 @@ class LabelIndex(Generic[T]):
 
     def select(self, selector: Selector) -> list[T]:
         """The items that the selector selects, in order."""
+        candidates: Iterable[int] = range(len(self._items))
         having = [self._having(item) for item in selector.requirements if item.operator == "In"]
-        candidates = sorted(min(having, key=lambda found: len(found))) if having else range(len(self._items))
+        if having:
+            fewest = min(having, key=len)
+            candidates = sorted(fewest)
         return [self._items[index][1] for index in candidates if selector.matches(self._items[index][0])]
 
     def _having(self, requirement: Requirement) -> set[int]:
