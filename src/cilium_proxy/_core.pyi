@@ -25,7 +25,7 @@ class PolicyMap:
 
 @final
 class Snapshot:
-    """An immutable state of the map. Answers are: allowed, reason, code, rule."""
+    """An immutable state of the map. Answers are: allowed, reason, code, rule, position."""
 
     @property
     def version(self) -> str: ...
@@ -35,7 +35,7 @@ class Snapshot:
 
     def network(
         self, endpoint: str, ingress: bool, proxy_id: int, remote: int, port: int, sni: str, allow_egress: bool
-    ) -> tuple[bool, str, str, str | None]: ...
+    ) -> tuple[bool, str, str, str | None, str | None]: ...
     def http(
         self,
         endpoint: str,
@@ -51,6 +51,7 @@ class Snapshot:
         bool,
         str,
         str,
+        str | None,
         str | None,
         tuple[tuple[str, str], ...],
         tuple[tuple[str, str], ...],
@@ -68,7 +69,7 @@ class Snapshot:
         port: int,
         sni: str,
         allow_egress: bool,
-    ) -> tuple[bool, str, str, str | None, TlsContext | None, bool]:
+    ) -> tuple[bool, str, str, str | None, str | None, TlsContext | None, bool]:
         """With the context and whether a raw socket is allowed."""
 
     def l7_parser(self, endpoint: str, ingress: bool, proxy_id: int, remote: int, port: int) -> str | None: ...
@@ -81,7 +82,23 @@ class Snapshot:
         port: int,
         metadata: dict[str, dict[str, Any]],
         allow_egress: bool,
-    ) -> tuple[bool, str, str, str | None]: ...
+    ) -> tuple[bool, str, str, str | None, str | None]: ...
+    def dump(self, endpoint: str) -> str | None:
+        """The rules of an endpoint as they are evaluated, as JSON; None without a policy."""
+
+    def explain(
+        self,
+        endpoint: str,
+        ingress: bool,
+        proxy_id: int,
+        remote: int,
+        port: int,
+        sni: str,
+        headers: list[tuple[str | bytes, str | bytes]] | None,
+        metadata: dict[str, dict[str, Any]] | None,
+        allow_egress: bool,
+    ) -> tuple[str, str]:
+        """The whole way to a verdict, as JSON and as text."""
 
 @final
 class TlsContext:

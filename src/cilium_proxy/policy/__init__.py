@@ -10,10 +10,11 @@ from cilium_proxy.policy.errors import EngineError, InvalidQuery, PolicyError, P
 from cilium_proxy.policy.hosts import HostMap
 from cilium_proxy.policy.map import PolicyMap
 from cilium_proxy.policy.snapshot import Snapshot
-from cilium_proxy.policy.verdict import HttpVerdict, TlsVerdict, Verdict
+from cilium_proxy.policy.verdict import Explanation, HttpVerdict, TlsVerdict, Verdict
 
 __all__ = [
     "EngineError",
+    "Explanation",
     "HostMap",
     "HttpVerdict",
     "InvalidQuery",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from cilium_proxy import _core
 from cilium_proxy.policy.errors import InvalidQuery
-from cilium_proxy.policy.verdict import HttpVerdict, TlsVerdict, Verdict
+from cilium_proxy.policy.verdict import Explanation, HttpVerdict, TlsVerdict, Verdict
 
 Direction = Literal["ingress", "egress"]
 Headers = Iterable[tuple[str | bytes, str | bytes]]
@@ -138,6 +139,39 @@ class Questions:
         ingress = is_ingress(direction)
         values = {name: dict(fields) for name, fields in metadata.items()}
         return Verdict(*_asked(lambda: ask(endpoint, ingress, proxy_id, remote, port, values, default_allow_egress)))
+
+    def dump(self, endpoint: str) -> dict[str, Any]:
+        """The rules of an endpoint per range of ports, split and merged, in evaluation order.
+
+        `{"ingress": [{"port", "end_port", "rules": [...]}], "egress": [...]}`; port 0 stands for every port. Fields
+        that restrict nothing are left out, regular expressions read `<hidden>`. Without a policy both lists are empty.
+        """
+        dumped = self._snapshot().dump(endpoint)
+        found: dict[str, Any] = json.loads(dumped) if dumped is not None else {"ingress": [], "egress": []}
+        return found
+
+    def explain(
+        self,
+        *,
+        endpoint: str,
+        direction: Direction,
+        remote: int,
+        port: int,
+        sni: str = "",
+        headers: Headers | None = None,
+        metadata: Mapping[str, Mapping[str, Any]] | None = None,
+        proxy_id: int = 0,
+        default_allow_egress: bool = False,
+    ) -> Explanation:
+        """The whole way to the verdict: on the connection and, if given, on a request's headers and on metadata."""
+        ask = self._snapshot().explain
+        ingress = is_ingress(direction)
+        pairs = None if headers is None else list(headers)
+        values = None if metadata is None else {name: dict(fields) for name, fields in metadata.items()}
+        data, text = _asked(
+            lambda: ask(endpoint, ingress, proxy_id, remote, port, sni, pairs, values, default_allow_egress)
+        )
+        return Explanation(json.loads(data), text)
 
 
 class Snapshot(Questions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cilium_proxy._core import TlsContext
 
@@ -16,12 +17,15 @@ class Verdict:
         reason: why, as a sentence.
         code: why, as a token that stays the same across releases, such as `remote_mismatch`.
         rule: name of the rule that decided or came nearest; None if there is none or it has no name.
+        position: where that rule stands in its resource, such as `ingress_per_port_policies[0].rules[1]`; None if no
+            resource holds it.
     """
 
     allowed: bool
     reason: str
     code: str
     rule: str | None
+    position: str | None
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -60,3 +64,30 @@ class TlsVerdict(Verdict):
     def tls_required(self) -> bool:
         """The connection may pass with TLS only."""
         return self.context is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a verdict came about. Prints as a tree.
+
+    Attributes:
+        data: the trace as JSON-like data: verdict, resource, port range, and per stage (`connection`, `request`,
+            `metadata`) every rule of the port with what became of it, test by test, and the header actions taken.
+        text: the same as an indented tree.
+    """
+
+    data: dict[str, Any]
+    text: str
+
+    @property
+    def allowed(self) -> bool:
+        """The verdict."""
+        return bool(self.data["allowed"])
+
+    @property
+    def reason(self) -> str:
+        """The sentence of the stage that decided."""
+        return str(self.data["reason"])
+
+    def __str__(self) -> str:
+        return self.text

@@ -8,6 +8,7 @@ from typing import Any
 
 from cilium_proxy.policy import PolicyError, PolicyMap, PolicyRejected, SniPattern
 from cilium_proxy.policy.snapshot import Questions
+from cilium_proxy.testing.vectors.dump import same_dump
 from cilium_proxy.testing.vectors.messages import says
 from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError
 
@@ -153,6 +154,12 @@ class PolicyCase:
         values = values.get("filter_metadata", values.get("filterMetadata", values))
         verdict = questions.metadata(endpoint=endpoint, **_connection(step), metadata=values)
         return None if verdict.allowed == step["expect"] else (step["expect"], f"{verdict.allowed} ({verdict.reason})")
+
+    def op_dump(self, step: Step) -> Difference:
+        """The rules per port range, as far as their order means something."""
+        questions, endpoint = self._asked(step)
+        got = questions.dump(endpoint)
+        return None if same_dump(step["expect"], got) else (step["expect"], got)
 
     def op_sni_pattern(self, step: Step) -> Difference:
         """A server-name pattern alone."""
