@@ -1,0 +1,337 @@
+//! HTTP filters: they see the headers of a request and of its response.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::guard::guarded;
+use crate::log::{Level, log};
+use crate::module::module;
+use crate::object::{drop_object, into_pointer, object};
+use crate::raw::{self, Buffer, Envoy, Header};
+use crate::text::ConfigError;
+
+/// Makes the filters of one configuration; shared by all workers.
+pub trait HttpFilterFactory: Send + Sync {
+    /// The filter of one stream.
+    fn filter(&self) -> Rc<dyn HttpFilter>;
+}
+
+/// The filter of one stream; lives on one worker.
+pub trait HttpFilter {
+    /// The request's headers are there.
+    fn on_request_headers(&self, stream: &mut Stream<'_>, end_stream: bool) -> HeadersStatus;
+
+    /// The response's headers are there, from the upstream or from a local reply.
+    fn on_response_headers(&self, stream: &mut Stream<'_>, end_stream: bool) -> HeadersStatus;
+
+    /// The stream has ended, however it did.
+    fn on_stream_complete(&self, stream: &mut Stream<'_>);
+}
+
+/// Whether the next filter is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HeadersStatus {
+    /// It is.
+    Continue = 0,
+    /// It is not; a local reply may have been sent.
+    StopIteration = 1,
+}
+
+/// Which header map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HeaderKind {
+    /// Of the request.
+    Request = 0,
+    /// Of the response.
+    Response = 2,
+}
+
+/// Attributes of a stream that have a text form; the numbers are the ABI's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Attribute {
+    /// "HTTP/1.0", "HTTP/1.1", "HTTP/2" or "HTTP/3".
+    RequestProtocol = 10,
+    /// "ip:port" of the client.
+    SourceAddress = 24,
+    /// "ip:port" that the client wanted.
+    DestinationAddress = 26,
+}
+
+/// A filter's configuration on Envoy's side, while it is being made.
+pub struct HttpFilterConfig {
+    envoy: Envoy,
+}
+
+/// A counter of a filter's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter(usize);
+
+impl HttpFilterConfig {
+    /// Defines a counter, below the statistics prefix of the filter's module configuration.
+    pub fn define_counter(&self, name: &str) -> Result<Counter, ConfigError> {
+        let mut id = 0;
+        // SAFETY: the configuration is live while it is being made; no labels are passed.
+        let result = unsafe {
+            raw::http::define_counter(self.envoy, Buffer::new(name.as_bytes()), std::ptr::null(), 0, &raw mut id)
+        };
+        if result == 0 { Ok(Counter(id)) } else { Err(ConfigError(format!("Envoy refused the counter {name}"))) }
+    }
+}
+
+/// A stream, during one call.
+pub struct Stream<'c> {
+    envoy: Envoy,
+    call: PhantomData<&'c mut ()>,
+}
+
+impl Stream<'_> {
+    /// Bytes that an earlier filter of the connection left under that key.
+    #[must_use]
+    pub fn filter_state(&self, key: &str) -> Option<&[u8]> {
+        let mut value = Buffer::EMPTY;
+        // SAFETY: `self.envoy` is live during the call. The bytes are the connection's and change only by calls on
+        // `&mut self`.
+        unsafe {
+            if !raw::http::filter_state(self.envoy, Buffer::new(key.as_bytes()), &raw mut value) {
+                return None;
+            }
+            Some(value.bytes())
+        }
+    }
+
+    /// An attribute's text; `None` when the stream does not have it (yet).
+    #[must_use]
+    pub fn attribute(&self, attribute: Attribute) -> Option<&str> {
+        let mut value = Buffer::EMPTY;
+        // SAFETY: as in `filter_state`.
+        let bytes = unsafe {
+            if !raw::http::attribute_string(self.envoy, attribute as u32, &raw mut value) {
+                return None;
+            }
+            value.bytes()
+        };
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// All headers, pseudo headers included. Names are lower case.
+    pub fn headers(&mut self, kind: HeaderKind) -> HeaderMap<'_> {
+        let mut map = HeaderMap { envoy: self.envoy, kind, list: Vec::new(), stream: PhantomData };
+        map.read();
+        map
+    }
+
+    /// Answers the request. Hooks of this filter run before this returns.
+    ///
+    /// `details` is the stream's response-code details and must hold no white space.
+    pub fn send_response(&mut self, status: u32, headers: &[(&str, &[u8])], body: &[u8], details: &str) {
+        let headers: Vec<Header> = headers.iter().map(|(name, value)| Header::new(name, value)).collect();
+        // SAFETY: as in `filter_state`; Envoy copies everything it is passed.
+        unsafe {
+            raw::http::send_response(
+                self.envoy,
+                status,
+                headers.as_ptr(),
+                headers.len(),
+                Buffer::new(body),
+                Buffer::new(details.as_bytes()),
+            );
+        }
+    }
+
+    /// Counts one.
+    pub fn increment(&self, counter: Counter) {
+        // SAFETY: as in `filter_state`. The only failure is an unknown counter, which `Counter` rules out.
+        let _ = unsafe { raw::http::increment_counter(self.envoy, counter.0, std::ptr::null(), 0, 1) };
+    }
+}
+
+/// The headers of a request or response, read once; changes go to Envoy and are read back.
+pub struct HeaderMap<'s> {
+    envoy: Envoy,
+    kind: HeaderKind,
+    // INVARIANT: views of Envoy's header map as it is now. Whatever changes that map needs `&mut self` here, or the
+    // stream, which this borrows; both are followed by `read`.
+    list: Vec<Header>,
+    stream: PhantomData<&'s mut ()>,
+}
+
+impl HeaderMap<'_> {
+    /// Names and values, in Envoy's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.list.iter().map(|header| {
+            // SAFETY: by the invariant of `list`, which `&self` keeps.
+            unsafe { header.pair() }
+        })
+    }
+
+    /// Adds a value beside those that are there.
+    pub fn add(&mut self, name: &str, value: &[u8]) {
+        // SAFETY: the stream is live as long as this; Envoy copies both.
+        unsafe {
+            raw::http::add_header(self.envoy, self.kind as u32, Buffer::new(name.as_bytes()), Buffer::new(value))
+        };
+        self.read();
+    }
+
+    /// Replaces all values; `None` removes the header.
+    pub fn set(&mut self, name: &str, value: Option<&[u8]>) {
+        let value = match value {
+            // Only a null pointer removes.
+            Some(b"") => Buffer::new(&[]),
+            Some(value) => Buffer::new(value),
+            None => Buffer::EMPTY,
+        };
+        // SAFETY: as in `add`.
+        unsafe { raw::http::set_header(self.envoy, self.kind as u32, Buffer::new(name.as_bytes()), value) };
+        self.read();
+    }
+
+    fn read(&mut self) {
+        self.list.clear();
+        // SAFETY: the stream is live as long as this. Envoy writes exactly as many headers as it announces.
+        unsafe {
+            let size = raw::http::headers_size(self.envoy, self.kind as u32);
+            self.list.reserve(size);
+            if size > 0 && raw::http::headers(self.envoy, self.kind as u32, self.list.as_mut_ptr()) {
+                self.list.set_len(size);
+            }
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
+    envoy: Envoy,
+    name: Buffer,
+    config: Buffer,
+) -> *const c_void {
+    // SAFETY: Envoy's buffers are readable during the call.
+    let (name, config) = unsafe { (name.bytes(), config.bytes()) };
+    let make = || {
+        let name = String::from_utf8_lossy(name);
+        match module().and_then(|module| module.http_filter(&name, config, &HttpFilterConfig { envoy })) {
+            Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
+            Err(error) => {
+                log(Level::Error, &format!("HTTP filter {name}: {}", error.0));
+                std::ptr::null()
+            }
+        }
+    };
+    guarded("HTTP filter configuration", make, std::ptr::null)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(config: *const c_void) {
+    // SAFETY: the pointer is the one `config_new` returned, and Envoy gives it up.
+    let free = || drop(unsafe { Box::from_raw(config.cast_mut().cast::<Box<dyn HttpFilterFactory>>()) });
+    guarded("HTTP filter configuration", free, || ());
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(name: Buffer, _: Buffer) -> *const c_void {
+    // SAFETY: Envoy's buffer is readable during the call.
+    let name = String::from_utf8_lossy(unsafe { name.bytes() });
+    log(Level::Error, &format!("HTTP filter {name}: takes no per-route configuration"));
+    std::ptr::null()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(_: *const c_void) {}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_new(config: *const c_void, _envoy: Envoy) -> *const c_void {
+    // SAFETY: the pointer is the one `config_new` returned, alive as long as its filters.
+    let factory = unsafe { &*config.cast::<Box<dyn HttpFilterFactory>>() };
+    guarded("HTTP filter", || into_pointer(factory.filter()), std::ptr::null)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
+    envoy: Envoy,
+    filter: *const c_void,
+    end_stream: bool,
+) -> u32 {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn HttpFilter>(filter) };
+    let closed = || {
+        let mut stream = Stream { envoy, call: PhantomData };
+        stream.send_response(500, &[], b"", "cilium_filter_panicked");
+        HeadersStatus::StopIteration
+    };
+    let body = || filter.on_request_headers(&mut Stream { envoy, call: PhantomData }, end_stream);
+    guarded("HTTP filter", body, closed) as u32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
+    envoy: Envoy,
+    filter: *const c_void,
+    end_stream: bool,
+) -> u32 {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn HttpFilter>(filter) };
+    // The verdict was given on the request; a response that cannot be logged still goes to its client.
+    let body = || filter.on_response_headers(&mut Stream { envoy, call: PhantomData }, end_stream);
+    guarded("HTTP filter", body, || HeadersStatus::Continue) as u32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(envoy: Envoy, filter: *const c_void) {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn HttpFilter>(filter) };
+    guarded("HTTP filter", || filter.on_stream_complete(&mut Stream { envoy, call: PhantomData }), || ());
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_destroy(filter: *const c_void) {
+    // SAFETY: the pointer is the one `new` returned, and Envoy gives it up.
+    guarded("HTTP filter", || unsafe { drop_object::<dyn HttpFilter>(filter) }, || ());
+}
+
+macro_rules! pass_on {
+    ($($hook:ident)*) => { $(
+        #[unsafe(no_mangle)]
+        extern "C" fn $hook(_: Envoy, _: *const c_void) -> u32 {
+            0
+        }
+    )* };
+}
+
+pass_on! {
+    envoy_dynamic_module_on_http_filter_request_body
+    envoy_dynamic_module_on_http_filter_request_trailers
+    envoy_dynamic_module_on_http_filter_response_body
+    envoy_dynamic_module_on_http_filter_response_trailers
+    envoy_dynamic_module_on_http_filter_local_reply
+}
+
+macro_rules! unused {
+    ($($hook:ident)*) => { $(
+        #[unsafe(no_mangle)]
+        extern "C" fn $hook() {}
+    )* };
+}
+
+// Envoy wants all hooks of an extension point; these are about things no filter here starts.
+unused! {
+    envoy_dynamic_module_on_http_filter_config_http_callout_done
+    envoy_dynamic_module_on_http_filter_config_http_stream_complete
+    envoy_dynamic_module_on_http_filter_config_http_stream_data
+    envoy_dynamic_module_on_http_filter_config_http_stream_headers
+    envoy_dynamic_module_on_http_filter_config_http_stream_reset
+    envoy_dynamic_module_on_http_filter_config_http_stream_trailers
+    envoy_dynamic_module_on_http_filter_config_scheduled
+    envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark
+    envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark
+    envoy_dynamic_module_on_http_filter_http_callout_done
+    envoy_dynamic_module_on_http_filter_http_stream_complete
+    envoy_dynamic_module_on_http_filter_http_stream_data
+    envoy_dynamic_module_on_http_filter_http_stream_headers
+    envoy_dynamic_module_on_http_filter_http_stream_reset
+    envoy_dynamic_module_on_http_filter_http_stream_trailers
+    envoy_dynamic_module_on_http_filter_scheduled
+}

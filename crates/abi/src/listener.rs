@@ -1,0 +1,223 @@
+//! Listener filters: they see an accepted connection before any other filter does.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use crate::guard::guarded;
+use crate::log::{Level, log};
+use crate::module::module;
+use crate::object::{drop_object, into_pointer, object};
+use crate::raw::{self, Buffer, Envoy};
+
+/// Makes the filters of one configuration; shared by all workers.
+pub trait ListenerFilterFactory: Send + Sync {
+    /// The filter of one connection.
+    fn filter(&self) -> Rc<dyn ListenerFilter>;
+}
+
+/// The filter of one accepted connection; lives on one worker.
+pub trait ListenerFilter {
+    /// The connection was accepted.
+    fn on_accept(&self, connection: &mut Accepted<'_>) -> Accept;
+}
+
+/// What becomes of an accepted connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accept {
+    /// On to the next filter.
+    Continue,
+    /// Closed, with a reason for the log.
+    Close(String),
+}
+
+/// An accepted connection, during one call.
+pub struct Accepted<'c> {
+    envoy: Envoy,
+    call: PhantomData<&'c mut ()>,
+}
+
+impl Accepted<'_> {
+    /// Where the client is; `None` for other than IP addresses.
+    #[must_use]
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        // SAFETY: `self.envoy` is live during the call; the function only writes its two results.
+        address(|address, port| unsafe { raw::listener::remote_address(self.envoy, address, port) })
+    }
+
+    /// Where the client wanted to go: the socket's own address, or what the kernel redirected it from.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        // SAFETY: as in `remote_address`.
+        address(|address, port| unsafe { raw::listener::local_address(self.envoy, address, port) })
+    }
+
+    /// The destination before an iptables or nftables `REDIRECT`; `None` without one.
+    #[must_use]
+    pub fn original_destination(&self) -> Option<SocketAddr> {
+        // SAFETY: as in `remote_address`.
+        address(|address, port| unsafe { raw::listener::original_destination(self.envoy, address, port) })
+    }
+
+    /// Makes `address` the connection's local address; original-destination clusters connect to it.
+    pub fn restore_local_address(&mut self, address: SocketAddr) -> bool {
+        let text = address.ip().to_string();
+        // SAFETY: as in `remote_address`; Envoy copies the text.
+        unsafe {
+            raw::listener::restore_local_address(
+                self.envoy,
+                Buffer::new(text.as_bytes()),
+                address.port().into(),
+                address.is_ipv6(),
+            )
+        }
+    }
+
+    /// Sets an integer socket option of the accepted socket.
+    pub fn set_socket_option(&mut self, level: i32, name: i32, value: i32) -> bool {
+        // SAFETY: takes numbers only, the connection is live.
+        unsafe { raw::listener::set_socket_option(self.envoy, level.into(), name.into(), value.into()) }
+    }
+
+    /// Server name of the TLS client hello, if a TLS inspector ran before and found one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        let mut name = Buffer::EMPTY;
+        // SAFETY: as in `remote_address`; the name belongs to the connection and outlives the call.
+        let bytes = unsafe {
+            if !raw::listener::server_name(self.envoy, &raw mut name) {
+                return None;
+            }
+            name.bytes()
+        };
+        std::str::from_utf8(bytes).ok().filter(|name| !name.is_empty())
+    }
+
+    /// Makes bytes readable for the connection's network and HTTP filters.
+    pub fn set_filter_state(&mut self, key: &str, value: &[u8]) -> bool {
+        // SAFETY: as in `remote_address`; Envoy copies both.
+        unsafe { raw::listener::set_filter_state(self.envoy, Buffer::new(key.as_bytes()), Buffer::new(value)) }
+    }
+
+    /// Adds a name to the protocols that filter chains' `application_protocols` are matched against.
+    pub fn add_application_protocol(&mut self, protocol: &str) {
+        // SAFETY: as in `remote_address`; the array has the size Envoy asks for, and Envoy copies what is set.
+        unsafe {
+            let mut protocols = vec![Buffer::EMPTY; raw::listener::application_protocols_size(self.envoy)];
+            if !protocols.is_empty() && !raw::listener::application_protocols(self.envoy, protocols.as_mut_ptr()) {
+                protocols.clear();
+            }
+            // The old names are views of what the call replaces.
+            let kept: Vec<Vec<u8>> = protocols.iter().map(|protocol| protocol.bytes().to_vec()).collect();
+            let names: Vec<Buffer> =
+                kept.iter().map(|name| Buffer::new(name)).chain([Buffer::new(protocol.as_bytes())]).collect();
+            raw::listener::set_application_protocols(self.envoy, names.as_ptr(), names.len());
+        }
+    }
+
+    /// Changes what filter chains' `transport_protocol` is matched against.
+    pub fn set_transport_protocol(&mut self, protocol: &str) {
+        // SAFETY: as in `remote_address`; Envoy copies the name.
+        unsafe { raw::listener::set_transport_protocol(self.envoy, Buffer::new(protocol.as_bytes())) };
+    }
+}
+
+/// Reads an address that Envoy gives as text and a port.
+pub(crate) fn address(get: impl FnOnce(*mut Buffer, *mut u32) -> bool) -> Option<SocketAddr> {
+    let (mut text, mut port) = (Buffer::EMPTY, 0);
+    if !get(&raw mut text, &raw mut port) {
+        return None;
+    }
+    // SAFETY: Envoy filled the buffer; the text is parsed before anything else is called.
+    let text = std::str::from_utf8(unsafe { text.bytes() }).ok()?;
+    // Some functions give "[::1]", some "::1".
+    let ip: IpAddr = text.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+}
+
+const CONTINUE: u32 = 0;
+const STOP: u32 = 1;
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_config_new(
+    _envoy: Envoy,
+    name: Buffer,
+    config: Buffer,
+) -> *const c_void {
+    // SAFETY: Envoy's buffers are readable during the call.
+    let (name, config) = unsafe { (name.bytes(), config.bytes()) };
+    let make = || {
+        let name = String::from_utf8_lossy(name);
+        match module().and_then(|module| module.listener_filter(&name, config)) {
+            Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
+            Err(error) => {
+                log(Level::Error, &format!("listener filter {name}: {}", error.0));
+                std::ptr::null()
+            }
+        }
+    };
+    guarded("listener filter configuration", make, std::ptr::null)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_config_destroy(config: *const c_void) {
+    // SAFETY: the pointer is the one `config_new` returned, and Envoy gives it up.
+    let free = || drop(unsafe { Box::from_raw(config.cast_mut().cast::<Box<dyn ListenerFilterFactory>>()) });
+    guarded("listener filter configuration", free, || ());
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_new(config: *const c_void, _envoy: Envoy) -> *const c_void {
+    // SAFETY: the pointer is the one `config_new` returned, alive as long as its filters.
+    let factory = unsafe { &*config.cast::<Box<dyn ListenerFilterFactory>>() };
+    guarded("listener filter", || into_pointer(factory.filter()), std::ptr::null)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_on_accept(envoy: Envoy, filter: *const c_void) -> u32 {
+    let mut connection = Accepted { envoy, call: PhantomData };
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn ListenerFilter>(filter) };
+    let accept = guarded(
+        "listener filter",
+        || filter.on_accept(&mut connection),
+        || Accept::Close("the filter panicked".to_owned()),
+    );
+    match accept {
+        Accept::Continue => CONTINUE,
+        Accept::Close(reason) => {
+            // SAFETY: the connection is live during the call; Envoy copies the text.
+            unsafe { raw::listener::close_socket(envoy, Buffer::new(reason.as_bytes())) };
+            STOP
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_destroy(filter: *const c_void) {
+    // SAFETY: the pointer is the one `new` returned, and Envoy gives it up.
+    guarded("listener filter", || unsafe { drop_object::<dyn ListenerFilter>(filter) }, || ());
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_on_data(_: Envoy, _: *const c_void, _: usize) -> u32 {
+    CONTINUE
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_get_max_read_bytes(_: Envoy, _: *const c_void) -> usize {
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_on_close(_: Envoy, _: *const c_void) {}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_scheduled(_: Envoy, _: *const c_void, _: u64) {}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_config_scheduled(_: *const c_void, _: u64) {}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_listener_filter_http_callout_done(_: Envoy, _: *const c_void) {}
