@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import pytest
+
+from cilium_proxy import api
+from cilium_proxy.config import Address, Denied, Endpoint, Listener
+from cilium_proxy.rewrite import standalone
+from cilium_proxy.yaml import Mark
+
+DENIED = Denied(body="Access denied", reason_header=None)
+ENDPOINT = Endpoint(
+    name="api", namespace="default", labels={}, ips=("10.0.0.1", "fd00::1"), identity=None, mark=Mark("proxy.yaml")
+)
+
+
+def listener(**fields):
+    defaults = {
+        "name": "in",
+        "direction": "ingress",
+        "address": Address("127.0.0.1", 8080),
+        "endpoint": "api",
+        "upstream": Address("127.0.0.1", 9000),
+        "protocol": "http",
+        "port": 80,
+        "connect_timeout": 5.0,
+        "idle_timeout": 3600.0,
+        "request_timeout": 0.0,
+        "mark": Mark("proxy.yaml"),
+    }
+    return Listener(**(defaults | fields))
+
+
+def module_config(extension, message):
+    """The filter's own message out of the stock filter that carries it."""
+    inner = api.unpack(extension.typed_config)
+    return inner.filter_name, api.messages(message).FromString(api.unpack(inner.filter_config).value)
+
+
+def made(wanted, denied=DENIED, access_log=Path("/run/access_log.sock")):
+    return standalone.listener(wanted, ENDPOINT, denied, access_log)
+
+
+def manager(message):
+    return api.unpack(message.filter_chains[0].filters[1].typed_config)
+
+
+def test_an_ingress_listener_stands_for_its_endpoint():
+    name, metadata = module_config(made(listener()).listener_filters[0], "cilium.BpfMetadata")
+    assert name == "cilium.bpf_metadata"
+    assert metadata.is_ingress
+    assert metadata.use_nphds
+    assert metadata.proxy_id == 8080
+    assert (metadata.local_endpoint.endpoint_ip, metadata.local_endpoint.port) == ("10.0.0.1", 80)
+    assert metadata.local_endpoint.destination_ip == ""
+
+
+def test_policy_of_an_egress_listener_is_about_the_upstream():
+    upstream = Address("192.0.2.7", 443)
+    message = made(listener(direction="egress", upstream=upstream, port=443))
+    _, metadata = module_config(message.listener_filters[0], "cilium.BpfMetadata")
+    assert not metadata.is_ingress
+    assert metadata.local_endpoint.destination_ip == "192.0.2.7"
+
+
+def test_the_connections_verdict_comes_before_http():
+    message = made(listener())
+    name, network = module_config(message.filter_chains[0].filters[0], "cilium.NetworkFilter")
+    assert (name, network.access_log_path) == ("cilium.network", "/run/access_log.sock")
+    name, policy = module_config(manager(message).http_filters[0], "cilium.L7Policy")
+    assert (name, policy.access_log_path, policy.denied_403_body) == (
+        "cilium.l7policy",
+        "/run/access_log.sock",
+        "Access denied",
+    )
+    assert manager(message).http_filters[1].name == "envoy.filters.http.router"
+
+
+def test_denied_answers_are_as_configured():
+    message = made(listener(), denied=Denied(body="no", reason_header="x-reason"), access_log=None)
+    _, policy = module_config(manager(message).http_filters[0], "cilium.L7Policy")
+    assert (policy.denied_403_body, policy.denied_reason_header, policy.access_log_path) == ("no", "x-reason", "")
+
+
+def test_what_nobody_asked_for_is_off():
+    connections = manager(made(listener()))
+    assert not connections.generate_request_id.value
+    assert connections.HasField("generate_request_id")
+    assert api.to_dict(connections)["server_header_transformation"] == "PASS_THROUGH"
+    router = api.unpack(connections.http_filters[1].typed_config)
+    assert router.suppress_envoy_headers
+    assert router.HasField("dynamic_stats")
+    assert not router.dynamic_stats.value
+
+
+def test_paths_are_normalised_before_policy_sees_them():
+    connections = manager(made(listener()))
+    assert connections.normalize_path.value
+    assert connections.merge_slashes
+    assert api.to_dict(connections)["path_with_escaped_slashes_action"] == "UNESCAPE_AND_REDIRECT"
+
+
+def test_a_tcp_listener_has_no_http():
+    message = made(listener(protocol="tcp"))
+    assert [one.name for one in message.filter_chains[0].filters] == [
+        "cilium.network",
+        "envoy.filters.network.tcp_proxy",
+    ]
+    assert api.unpack(message.filter_chains[0].filters[1].typed_config).cluster == "in"
+
+
+@pytest.mark.parametrize("upstream", [Address("127.0.0.1", 9000), Address("::1", 9000)])
+def test_an_upstream_address_needs_no_dns(upstream):
+    fields = api.to_dict(standalone.cluster(listener(upstream=upstream)))
+    assert fields.get("type", "STATIC") == "STATIC"
+    endpoint = fields["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    assert endpoint["address"]["socket_address"] == {"address": upstream.host, "port_value": 9000}
+
+
+def test_an_upstream_name_is_resolved():
+    assert api.to_dict(standalone.cluster(listener(upstream=Address("db.example", 9000))))["type"] == "STRICT_DNS"
+
+
+def test_timeouts_reach_envoy():
+    wanted = listener(connect_timeout=0.25, idle_timeout=90.0, request_timeout=15.0)
+    assert api.to_dict(standalone.cluster(wanted))["connect_timeout"] == "0.250s"
+    connections = api.to_dict(manager(made(wanted)))
+    assert connections["stream_idle_timeout"] == "90s"
+    assert connections["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["timeout"] == "15s"
+
+
+@pytest.mark.parametrize("admin", [Address("127.0.0.1", 9901), Path("/run/admin.sock")])
+def test_the_bootstrap_leads_to_the_control_plane(admin):
+    wanted = standalone.Bootstrap(
+        xds_socket=Path("/run/xds.sock"), policy_socket=Path("/run/policy.sock"), admin=admin, instance="envoy"
+    )
+    message = standalone.bootstrap(wanted)
+    fields = api.to_dict(message)
+    (cluster,) = fields["static_resources"]["clusters"]
+    address = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
+    assert address == {"pipe": {"path": "/run/xds.sock"}}
+    extension = api.unpack(message.bootstrap_extensions[0].typed_config)
+    assert extension.dynamic_module_config.do_not_close
+    config = api.messages("cilium_proxy.v1.ModuleBootstrap").FromString(api.unpack(extension.extension_config).value)
+    assert (config.policy_socket, config.instance) == ("/run/policy.sock", "envoy")
+    kind = "pipe" if isinstance(admin, Path) else "socket_address"
+    assert kind in fields["admin"]["address"]

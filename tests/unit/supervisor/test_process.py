@@ -1,0 +1,81 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cilium_proxy.supervisor.command import EnvoyCommand
+from cilium_proxy.supervisor.process import EnvoyProcess, describe_exit
+
+
+def command(*argv):
+    return EnvoyCommand(argv=argv, environment={**os.environ, "MARK": "here"})
+
+
+def gone(pid):
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+
+
+async def test_lines_and_exit_code_come_through():
+    lines = []
+    process = await EnvoyProcess.start(command("/bin/sh", "-c", "echo $MARK; echo bad >&2; exit 3"), lines.append)
+    assert await process.wait() == 3
+    assert sorted(lines) == ["bad", "here"]
+    assert not process.running
+
+
+async def test_stop_asks_first_and_kills_when_that_does_not_help():
+    kind = await EnvoyProcess.start(command("/bin/sleep", "600"), print)
+    await asyncio.sleep(0.2)
+    assert await kind.stop() == -signal.SIGTERM
+    ready = asyncio.Event()
+    stubborn = await EnvoyProcess.start(
+        command("/bin/sh", "-c", "trap '' TERM; echo on; while :; do sleep 0.1; done"), lambda _: ready.set()
+    )
+    await ready.wait()
+    assert await stubborn.stop(patience=0.2) == -signal.SIGKILL
+
+
+async def test_it_has_no_way_to_new_privileges_and_all_descriptors():
+    lines = []
+    process = await EnvoyProcess.start(
+        command("/bin/sh", "-c", "grep NoNewPrivs /proc/self/status; ulimit -n"), lines.append
+    )
+    await process.wait()
+    assert lines[0].split() == ["NoNewPrivs:", "1"]
+    assert lines[1] == subprocess.run(["/bin/sh", "-c", "ulimit -Hn"], capture_output=True, text=True).stdout.strip()
+
+
+async def test_it_dies_with_its_supervisor():
+    code = """
+import asyncio
+from cilium_proxy.supervisor.command import EnvoyCommand
+from cilium_proxy.supervisor.process import EnvoyProcess
+async def main():
+    up = asyncio.Event()
+    command = EnvoyCommand(argv=("/bin/sh", "-c", "echo up; exec sleep 600"), environment={})
+    process = await EnvoyProcess.start(command, lambda _: up.set())
+    await up.wait()
+    print(process.pid, flush=True)
+    await process.wait()
+asyncio.run(main())
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    assert not gone(child)
+    parent.kill()
+    parent.communicate()
+    async with asyncio.timeout(5):
+        while not gone(child):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("code", "text"), [(1, "exit code 1"), (-9, "signal SIGKILL"), (-63, "signal 63")])
+def test_exits_are_described(code, text):
+    assert describe_exit(code) == text
