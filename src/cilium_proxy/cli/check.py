@@ -89,7 +89,7 @@ def _endpoints(config: Config, compiled: Compiled) -> list[tuple[str, str, int, 
     rows = []
     for endpoint in config.endpoints:
         identity = compiled.identities.named(endpoint.name)
-        rules = ", ".join(compiled.selecting[endpoint.name])
+        rules = ", ".join(rule.name for rule in compiled.rules.get(endpoint.name, ()))
         rows.append((endpoint.name, ", ".join(endpoint.ips), identity.number if identity else 0, rules))
     return rows
 

@@ -312,7 +312,8 @@ def test_specs_are_policies_of_their_own(compiled: Callable[..., Compiled]) -> N
         - {endpointSelector: {matchLabels: {app: db}}, egress: [{toEntities: [host]}]}
         """
     )
-    assert result.selecting == {"api": ("default/p/specs/0",), "db": ("default/p/specs/1",), "other": ()}
+    selecting = {name: [rule.name for rule in rules] for name, rules in result.rules.items()}
+    assert selecting == {"api": ["default/p/specs/0"], "db": ["default/p/specs/1"], "other": []}
     (entry,) = result.resources["api"]["ingress_per_port_policies"]
     assert entry["rules"] == [{"name": "default/p/specs/0/ingress/0", "remote_policies": [1]}]
 
@@ -539,4 +540,4 @@ def test_what_a_cluster_adds_to_objects_is_let_pass(compiled: Callable[..., Comp
           status: {conditions: []}
         """
     )
-    assert result.selecting["api"] == ("default/p",)
+    assert [rule.name for rule in result.rules["api"]] == ["default/p"]

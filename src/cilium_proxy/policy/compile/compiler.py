@@ -28,7 +28,8 @@ class Compiled:
 
     `resources`: NetworkPolicy by resource name (the endpoint's name), in JSON form with the .proto file's field names.
     `hosts`: NetworkPolicyHosts likewise, by identity. `probes`: what the engine may refuse, with places, see `verify`.
-    `selecting`: names of the rules that select each endpoint. `places`: where each rule stands, by name.
+    `rules`: those that select each endpoint, but for endpoints whose policy is given as a resource. `places`: where
+    each rule stands, by name.
     """
 
     resources: dict[str, Message]
@@ -36,7 +37,7 @@ class Compiled:
     identities: Identities
     secrets: tuple[Secret, ...]
     probes: tuple[Probe, ...]
-    selecting: dict[str, tuple[str, ...]]
+    rules: dict[str, tuple[Rule, ...]]
     places: dict[str, Mark]
 
 
@@ -59,10 +60,12 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
     check_listeners(config, selecting, problems)
     ids = allocator.endpoint(endpoint.name for endpoint in config.endpoints)
     compiled: dict[str, Message] = {}
+    compiled_rules: dict[str, tuple[Rule, ...]] = {}
     for endpoint in config.endpoints:
         own = selecting[endpoint.name]
         resource = given.pop(endpoint.name, None)
         if resource is None:
+            compiled_rules[endpoint.name] = tuple(own)
             compiled[endpoint.name] = {
                 "endpoint_ips": list(endpoint.ips),
                 "endpoint_id": ids[endpoint.name],
@@ -85,7 +88,7 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
         identities=identities,
         secrets=tuple(secret for entry in entries for secret in entry.constraints.secrets),
         probes=tuple(probe for entry in entries for probe in entry.constraints.probes),
-        selecting={name: tuple(rule.name for rule in own) for name, own in selecting.items()},
+        rules=compiled_rules,
         places={entry.name: entry.mark for entry in entries},
     )
 

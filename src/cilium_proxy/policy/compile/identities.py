@@ -127,6 +127,11 @@ class Identities:
             self._selected[peers] = sorted(found)
         return list(self._selected[peers])
 
+    def union(self, other: Identities) -> Identities:
+        """The identities of both."""
+        found = {identity.number: identity for identity in (*self.all, *other.all)}
+        return Identities(tuple(found[number] for number in sorted(found)))
+
     def hosts(self) -> dict[str, dict[str, object]]:
         """NetworkPolicyHosts resources by name."""
         return {
