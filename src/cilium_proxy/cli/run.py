@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from cilium_proxy.cli.output import print_problems
+
 
 @click.command("run")
 @click.option(
@@ -28,9 +30,11 @@ import click
 def command(config: Path, state_dir: Path | None, verbose: bool) -> None:
     """Run the proxy with a configuration file.
 
-    The access log goes where the configuration says, the proxy's own log to standard error. SIGTERM and Ctrl-C let
-    connections drain for the configured time, a second one stops at once. SIGHUP reads the files again. Envoy is
-    started again when it crashes; when it ends before it was ready once, its errors are shown and the proxy ends.
+    The access log goes where the configuration says, the proxy's own log to standard error.
+
+    SIGTERM and Ctrl-C let connections drain for the configured time, a second one stops at once. SIGHUP reads the
+    files and opens the access log anew. Envoy is started again when it crashes; when it ends before it was ready once,
+    its errors are shown and the proxy ends.
 
     Exit codes: 0 stopped, 1 Envoy does not start, 2 wrong configuration.
     """
@@ -44,7 +48,6 @@ def command(config: Path, state_dir: Path | None, verbose: bool) -> None:
 
 async def _run(file: Path, state_dir: Path | None) -> int:
     from cilium_proxy.relay.enforce import RefusedError
-    from cilium_proxy.relay.sockets import SocketError
     from cilium_proxy.sources.files import FilesError, FileSource
     from cilium_proxy.supervisor import preflight, state_directory
     from cilium_proxy.supervisor.standalone import ACCESS_LOG, Standalone
@@ -58,7 +61,10 @@ async def _run(file: Path, state_dir: Path | None) -> int:
         if problems:
             return _fail("\n".join(problems), 2)
         await Standalone(source, first, directory.resolve()).run()
-    except (FilesError, SocketError, state_directory.StateDirectoryError) as error:
+    except FilesError as error:
+        print_problems(error.problems)
+        return 2
+    except (OSError, state_directory.StateDirectoryError) as error:
         return _fail(str(error), 2)
     except (StartError, RefusedError) as error:
         return _fail(str(error), 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cilium_proxy.api import to_dict
 from cilium_proxy.config import Address, Config
+from cilium_proxy.observe import AccessLogService
 from cilium_proxy.relay.channel import HOSTS, POLICIES, PolicyChannel
 from cilium_proxy.relay.enforce import Enforcer, RefusedError
 from cilium_proxy.relay.resources import ResourceCache
@@ -51,6 +52,7 @@ class Standalone:
         self.channel = PolicyChannel(directory / "policy.sock", required=(HOSTS, POLICIES))
         self.cache = ResourceCache()
         self._xds = XdsServer(directory / "xds.sock", self.cache)
+        self.access_log = AccessLogService(directory / ACCESS_LOG, config.access_log, first.names)
         self._control = ControlServer(directory / state_directory.CONTROL, {"status": self.status})
         self.enforcer = Enforcer(self.channel, self.cache)
         admin: Address | Path = config.admin or directory / "admin.sock"
@@ -67,13 +69,16 @@ class Standalone:
         )
 
     async def run(self) -> None:
-        """Returns when SIGTERM or SIGINT stopped it; a second one stops without draining. SIGHUP reads the files.
+        """Returns when SIGTERM or SIGINT stopped it; a second one stops without draining.
+
+        SIGHUP reads the files and opens the access log anew.
 
         Raises supervisor.StartError when Envoy does not start, RefusedError when it refuses the first state,
-        sockets.SocketError when a socket cannot be listened on.
+        OSError when a socket cannot be listened on or the access log cannot be opened.
         """
         async with contextlib.AsyncExitStack() as stack:
-            for server in (self._control, self.channel, self._xds):
+            # Stopped in reverse order: what Envoy logs last is still written.
+            for server in (self._control, self.access_log, self.channel, self._xds):
                 stack.push_async_callback(server.close)
                 await server.start()
             with self._signals():
@@ -138,6 +143,7 @@ class Standalone:
     def _accepted(self) -> None:
         self.problem = self.problem_at = None
         self.applied_at = time.time()
+        self.access_log.names = (self.enforcer.current or self._first).names
         self.supervisor.drain_time = self.config.drain_time
         names = ("admin", "concurrency", "envoy", "access_log")
         self.needs_restart = [name for name in names if getattr(self.config, name) != getattr(self._started_with, name)]
@@ -147,6 +153,10 @@ class Standalone:
     def _refused(self, problem: str) -> None:
         self.problem, self.problem_at = problem, time.time()
         _log.error("the edited files are refused, the state before stays in force:\n%s", problem)
+
+    def _hang_up(self) -> None:
+        self.access_log.reopen()
+        self.source.reload()
 
     def _write_bootstrap(self, admin: Address | Path) -> Path:
         wanted = Bootstrap(
@@ -165,7 +175,7 @@ class Standalone:
         handlers = {
             signal.SIGTERM: self.supervisor.stop,
             signal.SIGINT: self.supervisor.stop,
-            signal.SIGHUP: self.source.reload,
+            signal.SIGHUP: self._hang_up,
         }
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)

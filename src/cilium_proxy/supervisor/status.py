@@ -32,6 +32,7 @@ def describe(proxy: Standalone) -> dict[str, Any]:
         "policies": _type(proxy, POLICIES),
         "hosts": _type(proxy, HOSTS),
         "envoy": _envoy(proxy, now),
+        "access_log": proxy.access_log.statistics(),
         "modules": [
             {
                 "instance": session.instance,
