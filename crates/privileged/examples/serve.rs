@@ -1,5 +1,6 @@
 //! Runs a command with the privileged service at its side, as the supervisor does:
-//! `serve [--root DIRECTORY]... -- COMMAND...`, where `{fd}` in the command is the service's descriptor.
+//! `serve [--root DIRECTORY]... -- COMMAND...`, where `{fd}` in the command is the service's
+//! descriptor and `{pid}` this process.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -22,7 +23,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (service, child) = Service::spawn(roots)?;
     rustix::io::fcntl_setfd(&child, FdFlags::empty())?;
     let number = child.as_raw_fd().to_string();
-    let command: Vec<_> = arguments.map(|argument| argument.replace("{fd}", &number)).collect();
+    let own = std::process::id().to_string();
+    let command: Vec<_> = arguments.map(|argument| argument.replace("{fd}", &number).replace("{pid}", &own)).collect();
     let [program, arguments @ ..] = &command[..] else { return Err("no command".into()) };
     let mut started = Command::new(program).args(arguments).env(SERVICE_FD_VARIABLE, number).spawn()?;
     drop(child);
