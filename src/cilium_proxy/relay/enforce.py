@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from cilium_proxy.relay.channel import HOSTS, POLICIES, PolicyChannel
 from cilium_proxy.relay.resources import CLUSTERS, LISTENERS, NackedError, ResourceCache
 from cilium_proxy.relay.state import RejectedError
-from cilium_proxy.sources.snapshot import Snapshot
+from cilium_proxy.sources.snapshot import Snapshot, transition
 
 _log = logging.getLogger(__name__)
 
@@ -35,23 +35,23 @@ class Enforcer:
         Waits while no Envoy runs.
         """
         try:
-            await self._bring(wanted)
+            await self._bring(self.current, wanted)
         except (RejectedError, NackedError) as error:
             if self.current is not None:
-                await self._restore(self.current)
+                await self._restore(wanted, self.current)
             raise RefusedError(str(error)) from error
         self.current = wanted
 
-    async def _restore(self, before: Snapshot) -> None:
+    async def _restore(self, refused: Snapshot, before: Snapshot) -> None:
         try:
-            await self._bring(before)
+            await self._bring(refused, before)
         except (RejectedError, NackedError) as error:
             _log.error("the state before is refused, too: %s", error)
 
-    async def _bring(self, wanted: Snapshot) -> None:
-        # Rules first know new identities, then addresses get them: no address is ever under an identity without rules.
-        await self._publish(POLICIES, wanted.policies)
-        await self._publish(HOSTS, wanted.hosts)
+    async def _bring(self, before: Snapshot | None, wanted: Snapshot) -> None:
+        for policies, hosts in await asyncio.to_thread(transition, before, wanted):
+            await self._publish(POLICIES, policies)
+            await self._publish(HOSTS, hosts)
         # Listeners refer to clusters: clusters come before them and go after them.
         held = self._cache.current(CLUSTERS)
         await self._send(CLUSTERS, {**(held.resources if held else {}), **wanted.clusters})

@@ -9,34 +9,52 @@ from pathlib import Path
 from cilium_proxy.api import from_dict, serialise
 from cilium_proxy.config import Config
 from cilium_proxy.observe import Names
-from cilium_proxy.policy.compile import Compiled
+from cilium_proxy.policy.compile import Compiled, steps
+from cilium_proxy.policy.compile.rule import Message
 from cilium_proxy.rewrite import standalone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Serialised resources by name, the configuration they were made from, and what its identities are called."""
+    """Serialised resources by name, and what they were made from."""
 
     config: Config
-    names: Names
+    compiled: Compiled
     policies: Mapping[str, bytes]
     hosts: Mapping[str, bytes]
     clusters: Mapping[str, bytes]
     listeners: Mapping[str, bytes]
+
+    @property
+    def names(self) -> Names:
+        """What identities and endpoints are called."""
+        return Names.of(self.config, self.compiled.identities)
 
 
 def make_snapshot(config: Config, compiled: Compiled, access_log: Path | None) -> Snapshot:
     """Turns configuration and compiled policies into resources. `access_log` is the socket that Envoy writes to."""
     return Snapshot(
         config=config,
-        names=Names.of(config, compiled.identities),
-        policies={
-            name: serialise(from_dict("cilium.NetworkPolicy", policy)) for name, policy in compiled.resources.items()
-        },
-        hosts={name: serialise(from_dict("cilium.NetworkPolicyHosts", host)) for name, host in compiled.hosts.items()},
+        compiled=compiled,
+        policies=_serialised("cilium.NetworkPolicy", compiled.resources),
+        hosts=_serialised("cilium.NetworkPolicyHosts", compiled.hosts),
         clusters={one.name: serialise(standalone.cluster(one)) for one in config.listeners},
         listeners={
             one.name: serialise(standalone.listener(one, config.endpoint(one.endpoint), config.denied, access_log))
             for one in config.listeners
         },
     )
+
+
+def transition(before: Snapshot | None, wanted: Snapshot) -> list[tuple[Mapping[str, bytes], Mapping[str, bytes]]]:
+    """Policies and hosts to put into force one after the other, so that no verdict on the way is a wrong one."""
+    if before is None or before.hosts == wanted.hosts:
+        return [(wanted.policies, wanted.hosts)]
+    return [
+        (_serialised("cilium.NetworkPolicy", step.resources), _serialised("cilium.NetworkPolicyHosts", step.hosts))
+        for step in steps(before.compiled, wanted.compiled)
+    ]
+
+
+def _serialised(name: str, resources: Mapping[str, Message]) -> dict[str, bytes]:
+    return {key: serialise(from_dict(name, resource)) for key, resource in resources.items()}
