@@ -9,7 +9,7 @@ import click
 
 from cilium_proxy.cli.output import Form, output_option, print_data, print_problems, print_table, problem_data
 from cilium_proxy.config import Config, load, parse_config
-from cilium_proxy.policy.compile import Compiled, compile_policies, load_policies, verify
+from cilium_proxy.policy.compile import Compiled, CompileError, compile_policies, load_policies, verify, verify_probes
 from cilium_proxy.yaml import Mapping, Mark, Problem, ProblemsError
 
 DEFAULT_CONFIG = Path("proxy.yaml")
@@ -64,8 +64,8 @@ def check(config_path: Path | None, files: tuple[Path, ...]) -> tuple[Config | N
         # Without endpoints the policies are read all the same.
         compiled = compile_policies(config or _no_config(), documents)
         problems += verify(compiled, str(config_path or files[0]))
-    except ProblemsError as error:
-        problems += error.problems
+    except CompileError as error:
+        problems += error.problems + verify_probes(error.probes)
     return config, compiled, sorted(set(problems))
 
 

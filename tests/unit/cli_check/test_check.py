@@ -97,6 +97,16 @@ def test_an_invalid_regular_expression_is_found_with_its_place(project: Path) ->
     assert problem["field"] == "spec.ingress[0].toPorts[0].rules.http[0].method"
 
 
+def test_what_the_engine_refuses_is_shown_next_to_other_problems(project: Path) -> None:
+    text = POLICY.replace("method: GET", "method: 'GET('").replace("fromEndpoints", "fromEndpoint")
+    (project / "policies" / "web.yaml").write_text(text)
+    lines = check().stderr.splitlines()
+    assert [line.split(": ")[:2] for line in lines[:2]] == [
+        ["policies/web.yaml:8:5", "spec.ingress[0].fromEndpoint"],
+        ["policies/web.yaml:11:30", "spec.ingress[0].toPorts[0].rules.http[0].method"],
+    ]
+
+
 def test_policy_files_are_checked_without_configuration(project: Path) -> None:
     (project / "proxy.yaml").unlink()
     assert check("policies/web.yaml").exit_code == 0

@@ -77,6 +77,8 @@ def test_what_the_proxy_cannot_enforce_is_an_error(problems: Find, cnp: Make, sp
         ),
         ("ingress: [{}]", "spec.endpointSelector: is missing; add it"),
         ("endpointSelector: {}", "spec: has no ingress, ingressDeny, egress or egressDeny and does nothing"),
+        (ingress("fromEndpoints:"), "spec.ingress[0].fromEndpoints: has no value; give it one or remove it"),
+        (ingress("toPorts: [{ports: [{port: '80'}], serverNames: []}]"), "serverNames: is empty and would restrict"),
         (ingress("fromEndpoint: []"), "spec.ingress[0].fromEndpoint: unknown field; did you mean `fromEndpoints`?"),
         (ingress("toEndpoints: []"), "spec.ingress[0].toEndpoints: unknown field; did you mean `fromEndpoints`?"),
         (ingress("fromEntities: [word]"), "fromEntities[0]: unknown entity `word`; did you mean `world`?"),

@@ -12,7 +12,7 @@ from cilium_proxy.policy.compile.documents import CompileError, Documents, load_
 from cilium_proxy.policy.compile.identities import Allocator, Identities, NumberedIdentity
 from cilium_proxy.policy.compile.rule import Probe, Secret
 from cilium_proxy.policy.compile.steps import Step, steps
-from cilium_proxy.policy.compile.verify import verify
+from cilium_proxy.policy.compile.verify import verify, verify_probes
 
 __all__ = [
     "Allocator",
@@ -28,4 +28,5 @@ __all__ = [
     "load_policies",
     "steps",
     "verify",
+    "verify_probes",
 ]

@@ -15,6 +15,7 @@ from cilium_proxy.policy.compile.kubernetes import read_kubernetes_policy
 from cilium_proxy.policy.compile.listeners import check_listeners
 from cilium_proxy.policy.compile.metadata import Head
 from cilium_proxy.policy.compile.npds import Resource, is_npds, read_npds
+from cilium_proxy.policy.compile.nulls import report_nulls
 from cilium_proxy.policy.compile.rule import Message, Probe, Rule, Secret
 from cilium_proxy.yaml import Mapping, Mark, Problems, Scalar, Value
 from cilium_proxy.yaml.fields import suggestion
@@ -79,15 +80,16 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
             )
             problems.add(rule.mark, "", message, "keep one of them")
     compiled |= {name: resource.message for name, resource in given.items()}
-    if problems:
-        raise CompileError(problems.found)
     entries = [entry for rule in rules for entry in rule.entries]
+    probes = tuple(probe for entry in entries for probe in entry.constraints.probes)
+    if problems:
+        raise CompileError(problems.found, probes)
     return Compiled(
         resources=compiled,
         hosts=identities.hosts(),
         identities=identities,
         secrets=tuple(secret for entry in entries for secret in entry.constraints.secrets),
-        probes=tuple(probe for entry in entries for probe in entry.constraints.probes),
+        probes=probes,
         rules=compiled_rules,
         places={entry.name: entry.mark for entry in entries},
     )
@@ -114,6 +116,7 @@ def _read(values: tuple[Value, ...], problems: Problems) -> tuple[list[Rule], li
         kind = _kind(value, problems)
         if kind is None:
             continue
+        report_nulls(value, problems)
         if kind == "NetworkPolicy":
             head, found = read_kubernetes_policy(value, problems)
         else:

@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cilium_proxy.yaml import Mapping, Mark, Problems, ProblemsError, Scalar, Sequence, Value, read
+from cilium_proxy.policy.compile.rule import Probe
+from cilium_proxy.yaml import Mapping, Mark, Problem, Problems, ProblemsError, Scalar, Sequence, Value, read
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class CompileError(ProblemsError):
-    """Policies are wrong; `problems` says all of it."""
+    """Policies are wrong; `problems` says all that is known without the engine, `probes` are for `verify_probes`."""
+
+    def __init__(self, problems: list[Problem], probes: tuple[Probe, ...] = ()) -> None:
+        super().__init__(problems)
+        self.probes = probes
 
 
 @dataclass(frozen=True, slots=True)

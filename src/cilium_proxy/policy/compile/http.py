@@ -9,6 +9,7 @@ from cilium_proxy.yaml import Fields, Mark
 
 # Cilium's order does not matter for verdicts; the cheap and selective ones come first.
 _PSEUDO_HEADERS = (("method", ":method"), ("path", ":path"), ("host", ":authority"))
+_REGEX = "use RE2 syntax, which has no look-around and no back-references"
 _MISMATCH = {
     "LOG": "CONTINUE_ON_MISMATCH",
     "ADD": "ADD_ON_MISMATCH",
@@ -25,9 +26,9 @@ class HttpRule:
     probes: list[Probe] = field(default_factory=list)
     secrets: list[Secret] = field(default_factory=list)
 
-    def _match(self, matcher: Message, mark: Mark, path: str) -> None:
+    def _match(self, matcher: Message, mark: Mark, path: str, fix: str = "") -> None:
         self.message.setdefault("headers", []).append(matcher)
-        self.probes.append(Probe(mark, path, {"http_rules": {"http_rules": [{"headers": [matcher]}]}}))
+        self.probes.append(Probe(mark, path, {"http_rules": {"http_rules": [{"headers": [matcher]}]}}, fix))
 
 
 def read_http_rule(fields: Fields, namespace: str) -> HttpRule:
@@ -37,7 +38,7 @@ def read_http_rule(fields: Fields, namespace: str) -> HttpRule:
         regex = fields.string(name)
         if regex:
             matcher = {"name": header, "string_match": {"safe_regex": {"regex": regex}}}
-            rule._match(matcher, fields.where(name), fields.at(name))
+            rule._match(matcher, fields.where(name), fields.at(name), _REGEX)
     for text, mark, path in fields.strings("headers"):
         # "Name: value" and "Name value" compare the value, "Name" asks for presence.
         name, space, value = text.partition(" ")

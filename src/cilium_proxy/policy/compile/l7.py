@@ -41,7 +41,11 @@ def _server_names(fields: Fields, found: Message, probes: list[Probe]) -> bool:
     for name, mark, path in names:
         if not name:
             fields.problems.add(mark, path, "is empty", "give a name such as example.com or *.example.com")
-        probes.append(Probe(mark, path, {"server_names": [name]}))
+        probes.append(
+            Probe(mark, path, {"server_names": [name]}, "write it like example.com, *.example.com or **.example.com")
+        )
+    if fields.has("serverNames") and not any(True for _ in fields.items("serverNames")):
+        fields.problem("serverNames", "is empty and would restrict nothing", "add a name or remove it")
     if names:
         found["server_names"] = sorted({name for name, _, _ in names})
     return bool(names)

@@ -55,6 +55,7 @@ class Probe:
     mark: Mark
     path: str
     rule: Message
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

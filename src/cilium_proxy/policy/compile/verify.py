@@ -18,12 +18,19 @@ def verify(compiled: Compiled, file: str) -> list[Problem]:
 
     Rules that select no endpoint are tried too. `file` is what to name when a refusal belongs to no single rule.
     """
-    found = [Problem(probe.mark, probe.path, _cause(refusal)) for probe, refusal in _refused(compiled.probes)]
+    found = [
+        Problem(probe.mark, probe.path, _cause(refusal), probe.fix) for probe, refusal in _refused(compiled.probes)
+    ]
     if not found:
         refusal = _refusal(compiled.resources)
         if refusal is not None:
             found.append(Problem(Mark(file), "", str(refusal), "correct the rule it names"))
     return found
+
+
+def verify_probes(probes: Sequence[Probe]) -> list[Problem]:
+    """The parts of rules that the engine refuses."""
+    return [Problem(probe.mark, probe.path, _cause(refusal), probe.fix) for probe, refusal in _refused(probes)]
 
 
 def _cause(refusal: PolicyRejected) -> str:
