@@ -140,7 +140,8 @@ class PolicyCase:
             # Secrets of TLS contexts are never delivered in a case.
             "ctx": context is not None and not pending,
         }
-        return _compare({name: value for name, value in step["expect"].items() if name in got}, got)
+        asked = [name for name in got if name in step["expect"]]
+        return _compare({name: step["expect"][name] for name in asked}, {name: got[name] for name in asked})
 
     def op_proxylib(self, step: Step) -> Difference:
         """The L7 parser of a connection."""
