@@ -103,7 +103,7 @@ def test_what_the_engine_refuses_is_shown_next_to_other_problems(project: Path) 
     lines = check().stderr.splitlines()
     assert [line.split(": ")[:2] for line in lines[:2]] == [
         ["policies/web.yaml:8:5", "spec.ingress[0].fromEndpoint"],
-        ["policies/web.yaml:11:30", "spec.ingress[0].toPorts[0].rules.http[0].method"],
+        ["policies/web.yaml:11:31", "spec.ingress[0].toPorts[0].rules.http[0].method"],
     ]
 
 

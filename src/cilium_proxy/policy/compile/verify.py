@@ -18,9 +18,7 @@ def verify(compiled: Compiled, file: str) -> list[Problem]:
 
     Rules that select no endpoint are tried too. `file` is what to name when a refusal belongs to no single rule.
     """
-    found = [
-        Problem(probe.mark, probe.path, _cause(refusal), probe.fix) for probe, refusal in _refused(compiled.probes)
-    ]
+    found = verify_probes(compiled.probes)
     if not found:
         refusal = _refusal(compiled.resources)
         if refusal is not None:
