@@ -1,5 +1,6 @@
 """What is wrong with policies: the place, the field, and what to do."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +242,34 @@ def test_rules_of_other_ports_or_directions_do_not_concern_a_listener(
     rule = "toPorts: [{{ports: [{{port: '{0}', protocol: TCP}}], rules: {{http: [{{}}]}}}}]"
     compiled(cnp(ingress(rule.format(81))), config=LISTENER.format("tcp"))
     compiled(cnp(egress(rule.format(80))), config=LISTENER.format("tcp"))
+
+
+KINDS_OF_RULES = ["{http: [{}]}", "{kafka: [{}]}", "{l7proto: memcache, l7: [{}]}"]
+
+
+@pytest.mark.parametrize(("port", "conflict"), [("85", True), ("80", True), ("91", False)])
+@pytest.mark.parametrize(("first", "second"), itertools.permutations(KINDS_OF_RULES, 2))
+def test_rules_of_two_kinds_may_not_meet_on_a_port(
+    compiled: Callable[..., Compiled], cnp: Make, port: str, conflict: bool, first: str, second: str
+) -> None:
+    rule = "toPorts: [{{ports: [{{port: '{0}', endPort: {1}, protocol: TCP}}], rules: {2}}}]"
+    policies = [
+        cnp(ingress(rule.format(80, 90, first)), name="a"),
+        cnp(ingress(rule.format(port, port, second)), name="b"),
+    ]
+    if conflict:
+        with pytest.raises(CompileError, match="use one kind of rules per port"):
+            compiled(*policies)
+    else:
+        compiled(*policies)
+
+
+def test_rules_of_two_kinds_may_have_the_same_port_for_different_endpoints(
+    compiled: Callable[..., Compiled], cnp: Make
+) -> None:
+    rule = "toPorts: [{{ports: [{{port: '80', protocol: TCP}}], rules: {0}}}]"
+    compiled(cnp(ingress(rule.format("{http: [{}]}"))), cnp(ingress(rule.format("{kafka: [{}]}")), namespace="prod"))
+    compiled(cnp(ingress(rule.format("{http: [{}]}"))), cnp(egress(rule.format("{kafka: [{}]}")), name="q"))
 
 
 def test_directories_are_read_recursively_without_hidden_files(tmp_path: Path) -> None:

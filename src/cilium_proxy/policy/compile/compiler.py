@@ -16,6 +16,7 @@ from cilium_proxy.policy.compile.listeners import check_listeners
 from cilium_proxy.policy.compile.metadata import Head
 from cilium_proxy.policy.compile.npds import Resource, is_npds, read_npds
 from cilium_proxy.policy.compile.nulls import report_nulls
+from cilium_proxy.policy.compile.parsers import check_parsers
 from cilium_proxy.policy.compile.rule import Message, Probe, Rule, Secret
 from cilium_proxy.yaml import Mapping, Mark, Problems, Scalar, Value
 from cilium_proxy.yaml.fields import suggestion
@@ -59,6 +60,7 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
     given = _given(config, resources, problems)
     selecting = _selecting(config, rules)
     check_listeners(config, selecting, problems)
+    check_parsers(selecting, problems)
     ids = allocator.endpoint(endpoint.name for endpoint in config.endpoints)
     compiled: dict[str, Message] = {}
     compiled_rules: dict[str, tuple[Rule, ...]] = {}

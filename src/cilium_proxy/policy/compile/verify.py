@@ -50,7 +50,7 @@ def _refused(probes: Sequence[Probe]) -> list[tuple[Probe, PolicyRejected]]:
 
 
 def _resource(rules: list[Message]) -> Message:
-    """A policy of its own port for each rule, since kinds of L7 rules may not be mixed on one port."""
+    """Each rule on a port of its own, so that none depends on another."""
     ports = [{"port": index % 65535 + 1, "rules": [rule]} for index, rule in enumerate(rules)]
     return {"endpoint_ips": ["192.0.2.1"], "endpoint_id": 1, "ingress_per_port_policies": ports}
 
