@@ -22,6 +22,10 @@ use crate::trim::{MAX_PACKET, trim};
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(1);
 
+/// Send buffer asked for, in bytes. The system's default has room for some 90 entries of a kilobyte, which a busy worker
+/// makes in a few milliseconds: less than a receiver may be kept from running.
+const SEND_BUFFER: usize = 1 << 20;
+
 /// Senders in use, one per path.
 static SENDERS: Mutex<BTreeMap<PathBuf, Weak<Sender>>> = Mutex::new(BTreeMap::new());
 
@@ -172,6 +176,8 @@ fn connect(path: &Path) -> Result<OwnedFd, Errno> {
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    // What the system allows of it; with less more is dropped, and counted.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
     rustix::net::connect(&socket, &address)?;
     Ok(socket)
 }
