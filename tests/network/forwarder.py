@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import sys
+from typing import Any
 
 LEVEL = 0x43494C
 SOURCE_ADDRESS, MARK, LINGER, TRANSPARENT = 1, 2, 3, 4
@@ -36,7 +37,7 @@ def listen(family: int, port: int, *, transparent: bool) -> socket.socket:
     return listener
 
 
-def forward(downstream: socket.socket, settings: dict) -> str:
+def forward(downstream: socket.socket, settings: dict[str, Any]) -> str:
     """Connects to where the client wanted to go and passes the answer back."""
     client, destination = downstream.getpeername()[:2], settings.get("destination", downstream.getsockname()[:2])
     with downstream, socket.socket(downstream.family, socket.SOCK_STREAM) as upstream:
@@ -48,7 +49,7 @@ def forward(downstream: socket.socket, settings: dict) -> str:
                 upstream.setsockopt(LEVEL, SOURCE_ADDRESS, source_address((client[0], port)))
                 upstream.setsockopt(LEVEL, LINGER, 0)
         except OSError as error:
-            return f"refused: {os.strerror(error.errno)}"
+            return f"refused: {error.strerror}"
         upstream.connect(tuple(destination))
         while data := upstream.recv(4096):
             downstream.sendall(data)
@@ -63,7 +64,7 @@ def main() -> None:
     try:
         listener = listen(family, settings["port"], transparent=transparent)
     except OSError as error:
-        print(f"cannot listen: {os.strerror(error.errno)}", flush=True)
+        print(f"cannot listen: {error.strerror}", flush=True)
         return
     print("listening", os.getpid(), flush=True)
     while True:

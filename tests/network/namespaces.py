@@ -36,15 +36,16 @@ def run(*command: str | Path, text: str | None = None) -> str:
 def line(process: subprocess.Popen[str], seconds: float = 30) -> str:
     """The next line a started process prints; an error that shows what it complained about when there is none."""
     assert process.stdout is not None
-    # One line at a time is asked for and printed, so that nothing waits in the stream's own buffer.
-    ready, _, _ = select.select([process.stdout], [], [], seconds)
-    text = process.stdout.readline().strip() if ready else ""
+    stream, text = process.stdout.fileno(), b""
+    # By bytes: what the stream's own buffer held, select would not know of.
+    while not text.endswith(b"\n") and select.select([stream], [], [], seconds)[0] and (byte := os.read(stream, 1)):
+        text += byte
     if not text:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         _, errors = process.communicate()
         raise RuntimeError(f"{process.args!r} printed nothing more: {errors.strip()}")
-    return text
+    return text.decode().strip()
 
 
 @dataclass
