@@ -248,7 +248,7 @@ KINDS_OF_RULES = ["{http: [{}]}", "{kafka: [{}]}", "{l7proto: memcache, l7: [{}]
 
 
 @pytest.mark.parametrize(("port", "conflict"), [("85", True), ("80", True), ("91", False)])
-@pytest.mark.parametrize(("first", "second"), itertools.permutations(KINDS_OF_RULES, 2))
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(KINDS_OF_RULES, 2)))
 def test_rules_of_two_kinds_may_not_meet_on_a_port(
     compiled: Callable[..., Compiled], cnp: Make, port: str, conflict: bool, first: str, second: str
 ) -> None:
