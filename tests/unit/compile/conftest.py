@@ -5,11 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cilium_proxy.api import from_dict
 from cilium_proxy.config import load
 from cilium_proxy.policy import PolicyMap
 from cilium_proxy.policy.compile import Allocator, Compiled, CompileError, compile_policies, load_policies
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 CONFIG = """
 endpoints:

@@ -102,6 +102,18 @@ def test_reserved_labels_have_ciliums_numbers(compiled: Callable[..., Compiled])
     assert identities[6].labels == {"reserved:remote-node": ""}
 
 
+def test_an_api_server_is_a_remote_node_too(asked: Callable[..., object], cnp: Callable[..., str]) -> None:
+    config = (
+        "endpoints: [{name: api, ips: [10.0.0.1]}]\npolicies: [policies]\nidentities:\n"
+        "- {name: master, labels: {'reserved:kube-apiserver': ''}, cidrs: [10.0.0.9]}\n"
+        "- {name: node, labels: {'reserved:remote-node': ''}, cidrs: [10.0.0.8]}\n"
+    )
+    spec = "endpointSelector: {{}}\ningress: [{{fromEntities: [{0}]}}]\n"
+    for entity, allowed in (("remote-node", ["master", "node"]), ("kube-apiserver", ["master"])):
+        engine = asked(cnp(spec.format(entity)), config=config)
+        assert [peer for peer in ("master", "node") if engine.ingress(peer, "api")] == allowed  # type: ignore[attr-defined]
+
+
 def test_the_longest_prefix_wins(compiled: Callable[..., Compiled], cnp: Callable[..., str]) -> None:
     spec = "endpointSelector: {}\ningress: [{fromCIDRSet: [{cidr: 192.0.2.0/24, except: [192.0.2.128/25]}]}]\n"
     result = compiled(cnp(spec))

@@ -84,7 +84,7 @@ def owner(state: Compiled, address: str) -> tuple[str, ...]:
     return state.identities[state.identities.resolve(address)].names
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(states(), states())
 def test_every_verdict_on_the_way_is_the_old_or_the_new_one(before: tuple[str, str], after: tuple[str, str]) -> None:
     allocator = Allocator()

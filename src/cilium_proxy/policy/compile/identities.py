@@ -163,13 +163,14 @@ def allocate(config: Config, prefixes: Iterable[IPNetwork], allocator: Allocator
         message = f"more than {LAST_IDENTITY - FIRST_IDENTITY + 1} identities"
         problems.add(Mark(str(config.file)), "", message, "use fewer different sets of labels")
     found = {
-        number: NumberedIdentity(number, {f"reserved:{name}": ""}, ())
+        number: NumberedIdentity(number, _reserved_labels(name), ())
         for name, number in RESERVED.items()
         if not name.startswith("world-")
     }
     for labels, number in (numbers | reserved).items():
         group = groups[labels]
-        found[number] = NumberedIdentity(number, dict(labels), tuple(group.prefixes), tuple(group.names))
+        known = found[number].labels if number in found else dict(labels)
+        found[number] = NumberedIdentity(number, known, tuple(group.prefixes), tuple(group.names))
     claims = sorted((network for group in groups.values() for network in group.prefixes), key=order)
     for prefix, number in allocator.prefixes(item for item in prefixes if not _claimed(item, claims)).items():
         found[number] = NumberedIdentity(number, {"reserved:world": ""}, (prefix,))
@@ -209,6 +210,12 @@ def _claimed(prefix: IPNetwork, claims: list[IPNetwork]) -> bool:
     """Whether one of the claims, which are sorted and do not overlap, contains the prefix."""
     index = bisect.bisect_right(claims, order(prefix), key=order)
     return index > 0 and contains(claims[index - 1], prefix)
+
+
+def _reserved_labels(name: str) -> dict[str, str]:
+    """As in Cilium: identity 7 is an API server on another node; one elsewhere would have an identity of its own."""
+    labels = {f"reserved:{name}": ""}
+    return labels | {"reserved:remote-node": ""} if name == "kube-apiserver" else labels
 
 
 def _is_reserved(labels: Labels) -> bool:
