@@ -26,6 +26,8 @@ PACKET = 64 << 10
 """Largest packet taken, in bytes. Ours have up to 4,096; others may send more."""
 BATCH = 64
 """Packets taken from one sender before others get their turn."""
+PAUSE = 0.5
+"""Seconds until senders are accepted again after that failed."""
 DRAIN = 16
 """Batches taken from a sender when the receiver ends."""
 
@@ -62,6 +64,7 @@ class Receiver:
         self._listener: socket.socket | None = None
         self._inode: tuple[int, int] | None = None
         self._senders: set[socket.socket] = set()
+        self._resumption: asyncio.TimerHandle | None = None
 
     @property
     def senders(self) -> int:
@@ -94,8 +97,10 @@ class Receiver:
         if self._listener is None:
             return
         loop = asyncio.get_running_loop()
-        loop.remove_reader(self._listener)
         self._accept()
+        loop.remove_reader(self._listener)
+        if self._resumption is not None:
+            self._resumption.cancel()
         for sender in list(self._senders):
             # What waits in its socket; a sender that goes on and on is cut off.
             for _ in range(DRAIN):
@@ -119,10 +124,13 @@ class Receiver:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                # Out of descriptors, or the sender is gone already. What waits is taken with the next one.
                 if error.errno != errno.ECONNABORTED:
                     _log.warning("access log: cannot accept a sender on %s: %s", self.path, error.strerror)
-                return
+                    # Out of descriptors: the sender keeps waiting, and the socket readable.
+                    loop.remove_reader(self._listener)
+                    self._resumption = loop.call_later(PAUSE, loop.add_reader, self._listener, self._accept)
+                    return
+                continue
             sender.setblocking(False)
             self._senders.add(sender)
             loop.add_reader(sender, self._receive, sender)

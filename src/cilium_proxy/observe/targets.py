@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import select
 import socket
 import threading
 import time
@@ -150,5 +150,8 @@ class SocketTarget:
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        with contextlib.suppress(InterruptedError):
+        try:
             view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            # Whoever shares standard output may have made it non-blocking.
+            select.select([], [descriptor], [])

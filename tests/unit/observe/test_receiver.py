@@ -1,4 +1,5 @@
 import asyncio
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -134,3 +135,19 @@ async def test_a_path_taken_over_by_another_receiver_stays(tmp_path: Path) -> No
         path.unlink()
         path.write_text("other")
     assert path.read_text() == "other"
+
+
+async def test_without_descriptors_a_sender_waits_until_there_are_some(
+    tmp_path: Path, connect: Connect, make_entry: MakeEntry, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[Any] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with receiving(tmp_path / "log.sock", taken) as receiver:
+        connect(receiver.path).send(make_entry().SerializeToString())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            await until(lambda: "cannot accept" in caplog.text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await until(lambda: len(taken) == 1)
+    assert caplog.text.count("cannot accept") == 1

@@ -81,6 +81,24 @@ def test_a_stream_gets_lines_in_order() -> None:
         assert pipe.read() == b"".join(b"%d\n" % number for number in range(1000))
 
 
+def test_a_stream_that_does_not_block_is_waited_for() -> None:
+    reader, descriptor = os.pipe()
+    os.set_blocking(descriptor, False)
+    data = bytes(1 << 20)
+    read = []
+
+    def consume() -> None:
+        with os.fdopen(reader, "rb") as pipe:
+            read.append(pipe.read())
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    assert StreamTarget(descriptor).write([data]) == 1
+    os.close(descriptor)
+    consumer.join()
+    assert read == [data]
+
+
 def written(target: FileTarget, *pieces: bytes) -> None:
     assert target.write(list(pieces)) == len(pieces)
 
