@@ -11,6 +11,8 @@ from cilium_proxy.policy.compile.rule import Probe
 from cilium_proxy.yaml import Mapping, Mark, Problem, Problems, ProblemsError, Scalar, Sequence, Value, read
 
 SUFFIXES = (".yaml", ".yml", ".json")
+CASE_SUFFIXES = (".policy-test.yaml", ".policy-test.yml")
+"""Files of test cases (docs/policy-tests.md); they may lie beside the policies and are not policies."""
 
 
 class CompileError(ProblemsError):
@@ -52,6 +54,7 @@ def load_policies(paths: Iterable[str | Path]) -> Documents:
 def _files(path: Path, problems: Problems) -> list[Path]:
     if path.is_dir():
         found = [file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}") if file.is_file()]
+        found = [file for file in found if not file.name.endswith(CASE_SUFFIXES)]
         return [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
     if path.exists():
         return [path]
