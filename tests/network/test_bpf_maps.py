@@ -27,7 +27,7 @@ def look_up(native: Native, maps: PinnedMaps, *arguments: str, by_service: bool 
     """What the unprivileged reader prints; the first line says how it read."""
     prefix = WITHOUT_BPF if by_service else []
     command = native.confined(*prefix, native.look_up, maps.root, *arguments, root=maps.root, preload=False)
-    return run(*command).splitlines()
+    return run(*command, text="").splitlines()
 
 
 def failure(native: Native, maps: PinnedMaps, *arguments: str) -> str:
@@ -144,3 +144,28 @@ def test_conntrack_gives_the_source_identity_of_each_side(
     assert identity("ingress", source, destination) == "111"
     assert identity("egress", source, destination) == "222"
     assert identity("ingress", destination, source) == "-"
+
+
+def test_a_conntrack_map_made_anew_is_found(native: Native, maps: PinnedMaps) -> None:
+    def pin(identity: int) -> None:
+        maps.create("cilium_ct4_global", "lru_hash", 14, CONNTRACK_ENTRY)
+        key = conntrack_key(("10.1.1.1", 40001), ("10.2.2.2", 80), ingress=True)
+        maps.update("cilium_ct4_global", key, conntrack_entry(identity))
+
+    maps.create("cilium_ct4_global", "lru_hash", 14, CONNTRACK_ENTRY)
+    arguments = ["conntrack", "ingress", "10.1.1.1:40001", "10.2.2.2:80"]
+    command = native.confined(native.look_up, maps.root, *arguments, root=maps.root, preload=False)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert line(reader) == "direct"
+        assert line(reader) == "-"
+        maps.remove("cilium_ct4_global")
+        pin(8)
+        assert reader.stdin is not None
+        # A missing entry does not make it look at once: only so often is the map opened again.
+        answers = ["-"]
+        while answers[-1] == "-":
+            reader.stdin.write("\n")
+            reader.stdin.flush()
+            answers.append(line(reader))
+        assert answers[-1] == "8"
+        reader.stdin.close()

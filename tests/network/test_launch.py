@@ -99,7 +99,7 @@ def test_the_program_ends_with_its_supervisor(launch: Path) -> None:
         (["--", "/nonexistent"], 127, "cannot start /nonexistent: No such file or directory"),
         (["--preload", "/nonexistent.so", "--", "true"], 126, "cannot preload /nonexistent.so"),
         (["--service-fd", "200", "--", "true"], 126, "descriptor 200 of the privileged service"),
-        (["--parent-pid", "1", "--", "true"], 126, "the supervisor (process 1) has ended"),
+        (["--parent-pid", "9999999", "--", "true"], 126, "the supervisor (process 9999999) has ended"),
         (["--unknown", "--", "true"], 2, "unknown argument --unknown"),
     ],
 )

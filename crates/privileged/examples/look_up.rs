@@ -1,7 +1,7 @@
 //! Reads Cilium's maps as Envoy does, through the inherited privileged service:
 //! `look_up ROOT ipcache NAME ADDRESS...` or `look_up ROOT conntrack ingress|egress SOURCE DESTINATION`.
 //! Prints how the map is read, then an identity or `-` per line. With `-` for an address, waits for a line of input and
-//! opens the map again.
+//! opens the ipcache again. Conntrack is asked again at each line of input.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -46,11 +46,15 @@ fn run() -> Result<(), Box<dyn Error>> {
             let conntrack = Conntrack::new(&client, Path::new(root));
             let (source, destination) = (source.parse()?, destination.parse()?);
             let side = if *side == "ingress" { Side::Ingress } else { Side::Egress };
-            let identity = conntrack.source_identity(source, destination, side)?;
+            let ask = || conntrack.source_identity(source, destination, side);
+            let identity = ask()?;
             for map in conntrack.maps() {
                 print_way(map);
             }
             print_identity(identity);
+            while std::io::stdin().read_line(&mut String::new())? > 0 {
+                print_identity(ask()?);
+            }
         }
         _ => return Err("see the file's first lines".into()),
     }

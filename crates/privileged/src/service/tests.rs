@@ -69,6 +69,23 @@ fn a_client_of_a_service_that_ended_is_refused() {
 }
 
 #[test]
+fn a_client_of_a_service_that_does_not_answer_gives_up() {
+    let (_silent, connection) = connection::pair().unwrap();
+    let client = Client::disconnected();
+    client.attach(connection).unwrap();
+    assert_eq!(client.capabilities(), Err(Errno::TIMEDOUT));
+}
+
+#[test]
+fn what_cannot_be_a_connection_is_not_used() {
+    let client = Client::disconnected();
+    let stream = std::os::unix::net::UnixStream::pair().unwrap().0;
+    assert_eq!(client.attach(stream.into()), Err(Errno::PROTOTYPE));
+    assert_eq!(client.attach(std::fs::File::open("/dev/null").unwrap().into()), Err(Errno::NOTSOCK));
+    assert!(!client.is_connected());
+}
+
+#[test]
 fn an_ended_connection_leaves_the_others() {
     let service = service();
     let other = service.client().unwrap();
