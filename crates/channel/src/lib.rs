@@ -10,15 +10,17 @@ mod client;
 mod enforced;
 mod frame;
 mod observer;
+mod resource;
 mod retire;
+mod secret;
 mod session;
 mod state;
 mod transaction;
 mod wake;
 
 pub use client::{Client, Config};
-pub use enforced::ResourceType;
 pub use frame::Limits;
 pub use observer::{Observer, Outcome, Update};
+pub use resource::ResourceType;
 pub use state::{Applied, SharedState, State, StateGuard, Versions};
 pub use transaction::TransactionError;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::enforced::ResourceType;
+use crate::resource::ResourceType;
 
 /// Told of events on the client's thread; holds up the channel while it runs, never a worker.
 pub trait Observer: Send + 'static {

@@ -7,9 +7,10 @@ use cilium_proto::cilium_proxy::v1::module_hello::Applied as HelloApplied;
 use cilium_proto::cilium_proxy::v1::result::{Accepted, BaseMismatch, Outcome as Wire, Rejected};
 use cilium_proto::cilium_proxy::v1::{ModuleHello, Result as ResultFrame, ServerHello, begin};
 
-use crate::enforced::{Enforced, ResourceType};
+use crate::enforced::Enforced;
 use crate::frame::Limits;
 use crate::observer::{Observer, Outcome, Update};
+use crate::resource::ResourceType;
 use crate::transaction::Assembly;
 
 /// Version of the protocol.

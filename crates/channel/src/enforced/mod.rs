@@ -7,46 +7,13 @@ use std::sync::Arc;
 use cilium_policy::hosts::{HostMap, HostUpdate};
 use cilium_policy::{PolicyMap, Update, UpdateKind};
 use cilium_proto::cilium_proxy::v1::begin::Kind;
-use cilium_proto::envoy::config::core::v3::data_source::Specifier;
-use cilium_proto::envoy::extensions::transport_sockets::tls::v3::{Secret, secret};
-use prost::Message;
 
 use crate::observer::Outcome;
+use crate::resource::ResourceType;
 use crate::retire::Retired;
+use crate::secret::secret_bytes;
 use crate::state::{Applied, SharedState, State, Versions};
 use crate::transaction::Transaction;
-
-/// The resources that come over the channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ResourceType {
-    /// `cilium.NetworkPolicy`
-    Policies,
-    /// `cilium.NetworkPolicyHosts`
-    Hosts,
-    /// `envoy.extensions.transport_sockets.tls.v3.Secret`
-    Secrets,
-}
-
-impl ResourceType {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Policies, Self::Hosts, Self::Secrets];
-
-    /// Type URL on the channel.
-    #[must_use]
-    pub fn url(self) -> &'static str {
-        match self {
-            Self::Policies => "type.googleapis.com/cilium.NetworkPolicy",
-            Self::Hosts => "type.googleapis.com/cilium.NetworkPolicyHosts",
-            Self::Secrets => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-        }
-    }
-
-    /// The type with this URL.
-    #[must_use]
-    pub fn from_url(url: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|resource_type| resource_type.url() == url)
-    }
-}
 
 /// The state with all that is needed to change it. Lives on the client's thread, across connections.
 pub(crate) struct Enforced {
@@ -214,18 +181,5 @@ impl Enforced {
     }
 }
 
-/// The bytes of a generic secret that came inline. The proxy reads no files on behalf of a resource.
-fn secret_bytes(name: &str, resource: &[u8]) -> Result<Vec<u8>, String> {
-    let secret = Secret::decode(resource).map_err(|error| format!("secret \"{name}\" does not parse: {error}"))?;
-    let Some(secret::Type::GenericSecret(generic)) = secret.r#type else {
-        return Err(format!("secret \"{name}\" has no generic_secret; other types do not go over this channel"));
-    };
-    match generic.secret.and_then(|source| source.specifier) {
-        Some(Specifier::InlineBytes(bytes)) => Ok(bytes),
-        Some(Specifier::InlineString(text)) => Ok(text.into_bytes()),
-        Some(Specifier::Filename(_) | Specifier::EnvironmentVariable(_)) => {
-            Err(format!("secret \"{name}\": generic_secret.secret must be inline_bytes or inline_string"))
-        }
-        None => Err(format!("secret \"{name}\": generic_secret.secret is empty")),
-    }
-}
+#[cfg(test)]
+mod tests;
