@@ -1,0 +1,136 @@
+"""Each part ends and comes back while requests flow."""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from tests.integration.files import LIMIT, http_rule
+from tests.integration.load import Load
+from tests.integration.plane import until_ready
+from tests.integration.proxy import eventually
+
+OPEN, SHUT = http_rule(path="/x"), http_rule(path="/other")
+
+
+async def test_envoy_enforces_on_while_the_control_plane_is_away(files4, control_plane, envoy):
+    files4.policy(OPEN)
+    plane = await control_plane(files4)
+    process = await envoy(files4)
+    await plane.apply()
+    await until_ready(process)
+    async with Load(files4, "/x") as allowed, Load(files4, "/y") as denied:
+        await allowed.more(100)
+        await plane.close()
+        await allowed.more(100)
+        await denied.more(100)
+        successor = await control_plane(files4)
+        await successor.apply()
+        await allowed.more(100)
+        await denied.more(100)
+        assert {outcome.status for outcome in allowed.outcomes} == {200}
+        assert {outcome.status for outcome in denied.outcomes} == {403}
+        files4.policy(SHUT)
+        await successor.apply()
+        before = len(allowed.outcomes)
+        await allowed.more(100)
+    assert {outcome.status for outcome in allowed.outcomes[before + 8 :]} == {403}
+    assert process.running
+
+
+async def test_listeners_open_when_policy_is_there_and_not_before(files4, control_plane, envoy):
+    files4.policy(SHUT)
+    plane = await control_plane(files4)
+    process = await envoy(files4)
+    snapshot = await plane.source.read()
+    plane.cache.set("type.googleapis.com/envoy.config.cluster.v3.Cluster", snapshot.clusters)
+    listeners = plane.cache.set("type.googleapis.com/envoy.config.listener.v3.Listener", snapshot.listeners)
+    async with asyncio.timeout(LIMIT):
+        await plane.cache.taken(listeners)
+    await asyncio.sleep(0.3)
+    assert not await process.admin.is_ready()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((files4.host, files4.port), 1).close()
+    await plane.apply()
+    await until_ready(process)
+    async with Load(files4, "/x", connections=2) as load:
+        await load.more(20)
+    assert {outcome.status for outcome in load.outcomes} == {403}
+
+
+def test_a_crashed_envoy_comes_back_with_its_whole_state(files, run):
+    files.policy(OPEN)
+    proxy = run(files)
+    first = proxy.status()["envoy"]["pid"]
+    files.policy(SHUT)
+    proxy.wait_for("in force")
+    os.kill(first, signal.SIGKILL)
+
+    def statuses():
+        try:
+            with files.client() as client:
+                return [client.get(path).status_code for path in ("/x", "/other")]
+        except OSError:
+            return None
+        except Exception as error:
+            if type(error).__module__.startswith("httpx"):
+                return None
+            raise
+
+    # The first answer after the crash, and every other, is by the last policy.
+    assert eventually(statuses) == [403, 200]
+    status = proxy.status()
+    assert status["envoy"]["restarts"] == 1
+    assert status["envoy"]["last_exit"] == "signal SIGKILL"
+    assert status["envoy"]["pid"] != first
+    files.policy(OPEN)
+    proxy.wait_for("in force")
+    assert statuses() == [200, 403]
+
+
+def test_nothing_is_left_when_the_proxy_is_killed(files4, run):
+    files4.policy()
+    proxy = run(files4)
+    envoy = proxy.status()["envoy"]["pid"]
+    proxy.stop(signal.SIGKILL)
+
+    def gone():
+        try:
+            return "State:\tZ" in Path(f"/proc/{envoy}/status").read_text()
+        except FileNotFoundError:
+            return True
+
+    eventually(gone)
+    # What it left behind does not keep the next one from starting.
+    run(files4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_it_cleanly(files4, run, number):
+    files4.policy()
+    proxy = run(files4)
+    assert proxy.stop(number) == 0
+    assert sorted(path.name for path in proxy.state.iterdir() if path.suffix == ".sock") == []
+
+
+def test_hang_up_reads_the_files(files4, run):
+    files4.policy()
+    proxy = run(files4)
+    proxy.process.send_signal(signal.SIGHUP)
+    proxy.wait_for("in force")
+
+
+async def test_connections_drain_before_it_ends(files4, run):
+    files4.settings["drain_time"] = 20
+    files4.save()
+    files4.policy(OPEN)
+    proxy = await asyncio.to_thread(run, files4)
+    async with Load(files4, "/x", connections=4) as load:
+        await load.more(50)
+        proxy.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(1)
+        draining = list(load.outcomes)
+    assert {outcome.status for outcome in draining if outcome.status is not None} == {200}
+    assert await asyncio.to_thread(proxy.wait) == 0
