@@ -33,7 +33,7 @@ fn delta(criterion: &mut Criterion) {
     let full = Changes {
         type_url: POLICIES,
         version: "1",
-        upserts: (0..10_000).map(|number| policy(number, 1)).collect(),
+        upserts: (1..=10_000).map(|number| policy(number, 1)).collect(),
         ..Changes::default()
     };
     connection.accepted(&full);
@@ -48,7 +48,7 @@ fn delta(criterion: &mut Criterion) {
     criterion.bench_function("full_of_10000", |bencher| {
         bencher.iter(|| {
             remote += 1;
-            let upserts = (0..10_000).map(|number| policy(number, remote)).collect();
+            let upserts = (1..=10_000).map(|number| policy(number, remote)).collect();
             connection.accepted(&Changes { upserts, ..full_without_upserts() });
         });
     });
