@@ -31,7 +31,6 @@ pub struct AdminResponse {
 }
 
 /// The extension's configuration on Envoy's side. Main thread only.
-#[derive(Clone, Copy)]
 pub struct BootstrapConfig {
     envoy: Envoy,
 }

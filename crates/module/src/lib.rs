@@ -1,1 +1,76 @@
 //! The Cilium filters as an Envoy dynamic module.
+//!
+//! One file per extension: `bootstrap` (policy channel, admin path, statistics), `bpf_metadata` (who talks to whom),
+//! `network` (may they), `l7policy` (may this request). What they share: `metadata` (the decisions of `bpf_metadata`,
+//! without Envoy), `enforced` (the state they read), `log` (entries).
+
+#![deny(unsafe_code)]
+
+mod bootstrap;
+mod bpf_metadata;
+mod enforced;
+mod l7policy;
+mod log;
+mod metadata;
+mod network;
+
+use std::ffi::c_char;
+
+use cilium_abi::bootstrap::{BootstrapConfig, BootstrapExtension};
+use cilium_abi::http::{HttpFilterConfig, HttpFilterFactory};
+use cilium_abi::listener::ListenerFilterFactory;
+use cilium_abi::network::NetworkFilterFactory;
+use cilium_abi::{ConfigError, Module};
+
+struct Cilium;
+
+impl Module for Cilium {
+    fn listener_filter(&self, name: &str, config: &[u8]) -> Result<Box<dyn ListenerFilterFactory>, ConfigError> {
+        match name {
+            "cilium.bpf_metadata" => Ok(Box::new(bpf_metadata::Factory::new(config)?)),
+            _ => Err(unknown("listener filter", name)),
+        }
+    }
+
+    fn network_filter(&self, name: &str, config: &[u8]) -> Result<Box<dyn NetworkFilterFactory>, ConfigError> {
+        match name {
+            "cilium.network" => Ok(Box::new(network::Factory::new(config)?)),
+            _ => Err(unknown("network filter", name)),
+        }
+    }
+
+    fn http_filter(
+        &self,
+        name: &str,
+        config: &[u8],
+        envoy: &HttpFilterConfig,
+    ) -> Result<Box<dyn HttpFilterFactory>, ConfigError> {
+        match name {
+            "cilium.l7policy" => Ok(Box::new(l7policy::Factory::new(config, envoy)?)),
+            _ => Err(unknown("HTTP filter", name)),
+        }
+    }
+
+    fn bootstrap_extension(
+        &self,
+        name: &str,
+        config: &[u8],
+        envoy: BootstrapConfig,
+    ) -> Result<Box<dyn BootstrapExtension>, ConfigError> {
+        match name {
+            "cilium.bootstrap" => Ok(Box::new(bootstrap::Extension::new(config, &envoy)?)),
+            _ => Err(unknown("bootstrap extension", name)),
+        }
+    }
+}
+
+fn unknown(kind: &str, name: &str) -> ConfigError {
+    ConfigError(format!("this module has no {kind} of that name: {name}"))
+}
+
+/// Called by Envoy when it loads the library.
+#[unsafe(no_mangle)]
+#[allow(unsafe_code, reason = "the one symbol that a library must export itself")]
+pub extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
+    cilium_abi::load(&Cilium)
+}

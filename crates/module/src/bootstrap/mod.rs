@@ -1,0 +1,152 @@
+//! The bootstrap extension `cilium.bootstrap`: the policy channel, the init hold, the admin path and statistics.
+
+mod admin;
+mod stats;
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender as Queue};
+use std::thread;
+use std::time::Duration;
+
+use cilium_abi::ConfigError;
+use cilium_abi::bootstrap::{AdminResponse, BootstrapConfig, BootstrapExtension, Scheduler};
+use cilium_abi::log::{Level, log};
+use cilium_channel::{Client, Limits, Observer, Outcome, ResourceType, Update};
+use cilium_proto::cilium_proxy::v1::ModuleBootstrap;
+use prost::Message;
+
+use crate::bootstrap::stats::{Statistics, UpdateCount};
+use crate::enforced;
+
+const ADMIN_PATH: &str = "/cilium/policies";
+const ADMIN_HELP: &str =
+    "policies that cilium.network and cilium.l7policy enforce (?endpoint=IP for one with its rules)";
+
+/// Events posted to the main thread.
+const READY: u64 = 1;
+const UPDATED: u64 = 2;
+const TIMED_OUT: u64 = 3;
+
+pub(crate) struct Extension {
+    /// Gone after shutdown.
+    channel: RefCell<Option<Client>>,
+    updates: Receiver<UpdateCount>,
+    statistics: Statistics,
+    holding: Cell<bool>,
+}
+
+impl Extension {
+    pub(crate) fn new(config: &[u8], envoy: &BootstrapConfig) -> Result<Self, ConfigError> {
+        let message = ModuleBootstrap::decode(config)?;
+        if !envoy.register_admin_handler(ADMIN_PATH, ADMIN_HELP) {
+            log(Level::Warn, &format!("cilium.bootstrap: Envoy refused the admin path {ADMIN_PATH}"));
+        }
+        let statistics = Statistics::new(envoy)?;
+        let (queue, updates) = mpsc::channel();
+        let held = !message.policy_socket.is_empty();
+        let channel = if held { Some(connect(&message, envoy, queue)?) } else { None };
+        if !held {
+            envoy.signal_init_complete();
+        }
+        Ok(Self { channel: RefCell::new(channel), updates, statistics, holding: Cell::new(held) })
+    }
+
+    fn release(&self, envoy: &BootstrapConfig) {
+        if self.holding.replace(false) {
+            envoy.signal_init_complete();
+        }
+    }
+}
+
+fn connect(
+    message: &ModuleBootstrap,
+    envoy: &BootstrapConfig,
+    queue: Queue<UpdateCount>,
+) -> Result<Client, ConfigError> {
+    let scheduler = Arc::new(envoy.scheduler());
+    let config = cilium_channel::Config {
+        socket: PathBuf::from(&message.policy_socket),
+        instance: message.instance.clone(),
+        limits: Limits::default(),
+    };
+    let client = Client::spawn(config, Watcher { scheduler: Arc::clone(&scheduler), queue, silent: false })?;
+    if !enforced::set(client.shared()) {
+        return Err(ConfigError("cilium.bootstrap: configured twice in one process".to_owned()));
+    }
+    let limit = message.init_timeout.as_ref().and_then(|limit| Duration::try_from(*limit).ok());
+    if let Some(limit) = limit.filter(|limit| !limit.is_zero()) {
+        thread::Builder::new().name("init-timeout".to_owned()).spawn(move || {
+            thread::sleep(limit);
+            scheduler.commit(TIMED_OUT);
+        })?;
+    }
+    Ok(client)
+}
+
+impl BootstrapExtension for Extension {
+    fn on_scheduled(&self, envoy: &BootstrapConfig, event: u64) {
+        match event {
+            READY => self.release(envoy),
+            TIMED_OUT if self.holding.get() => {
+                log(Level::Warn, "cilium.bootstrap: no policy arrived in time; listeners open and deny until it does");
+                self.release(envoy);
+            }
+            UPDATED => self.updates.try_iter().for_each(|update| self.statistics.count(envoy, &update)),
+            _ => {}
+        }
+    }
+
+    fn on_admin_request(&self, _method: &str, path: &str) -> AdminResponse {
+        admin::respond(&enforced::load(), path)
+    }
+
+    fn on_shutdown(&self) {
+        // Waits for the channel's thread.
+        self.channel.borrow_mut().take();
+    }
+}
+
+/// Hears of events on the channel's thread, and hands them to the main thread.
+struct Watcher {
+    scheduler: Arc<Scheduler>,
+    queue: Queue<UpdateCount>,
+    /// The control plane's absence has been reported.
+    silent: bool,
+}
+
+impl Observer for Watcher {
+    fn connected(&mut self) {
+        self.silent = false;
+        log(Level::Info, "policy channel: connected");
+    }
+
+    fn disconnected(&mut self, error: &str) {
+        log(Level::Warn, &format!("policy channel: {error}; the last policies stay enforced"));
+    }
+
+    fn unreachable(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.silent, true) {
+            log(Level::Warn, &format!("policy channel: no control plane: {error}; trying again until there is one"));
+        }
+    }
+
+    fn updated(&mut self, update: &Update<'_>) {
+        if let Outcome::Rejected(reason) = update.outcome {
+            log(
+                Level::Warn,
+                &format!("policy channel: update {} of {} refused: {reason}", update.version, update.type_url),
+            );
+        }
+        if update.resource_type == Some(ResourceType::Policies) {
+            let accepted = *update.outcome == Outcome::Accepted;
+            let _ = self.queue.send(UpdateCount { accepted, new_stream: accepted && update.new_stream });
+            self.scheduler.commit(UPDATED);
+        }
+    }
+
+    fn ready(&mut self) {
+        self.scheduler.commit(READY);
+    }
+}

@@ -1,0 +1,87 @@
+//! The listener filter `cilium.bpf_metadata`: finds out who talks to whom and leaves it for the other filters.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cilium_abi::ConfigError;
+use cilium_abi::listener::{Accept, Accepted, ListenerFilter, ListenerFilterFactory};
+use cilium_abi::log::{Level, log};
+use cilium_proto::cilium::BpfMetadata;
+use prost::Message;
+
+use crate::enforced;
+use crate::metadata::{Config, Context, Flow, Metadata, extract};
+
+/// Seconds of silence before the first keep-alive probe, and between probes.
+const KEEPALIVE: i32 = 300;
+
+pub(crate) struct Factory {
+    config: Arc<Config>,
+}
+
+impl Factory {
+    pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Self { config: Arc::new(Config::new(&BpfMetadata::decode(config)?)?) })
+    }
+}
+
+impl ListenerFilterFactory for Factory {
+    fn filter(&self) -> Rc<dyn ListenerFilter> {
+        Rc::new(Filter { config: Arc::clone(&self.config) })
+    }
+}
+
+struct Filter {
+    config: Arc<Config>,
+}
+
+impl ListenerFilter for Filter {
+    fn on_accept(&self, connection: &mut Accepted<'_>) -> Accept {
+        if let Some(metadata) = self.metadata(connection) {
+            if let Some(parser) = &metadata.parser {
+                connection.add_application_protocol(parser);
+            }
+            if !connection.set_filter_state(Context::KEY, &Context::encode(&metadata)) {
+                return Accept::Close("cilium.bpf_metadata: Envoy refused the filter state".to_owned());
+            }
+        }
+        for (level, option, value) in [
+            (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, KEEPALIVE),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, KEEPALIVE),
+        ] {
+            if !connection.set_socket_option(level, option, value) {
+                return Accept::Close(format!("cilium.bpf_metadata: setting socket option {option} failed"));
+            }
+        }
+        Accept::Continue
+    }
+}
+
+impl Filter {
+    /// `None`: the filters after this one find nothing and refuse what comes.
+    fn metadata(&self, connection: &mut Accepted<'_>) -> Option<Metadata> {
+        let redirected = self.config.local_endpoint.as_ref().and_then(|_| connection.original_destination());
+        let flow = Flow {
+            source: connection.remote_address()?,
+            destination: redirected.or_else(|| connection.local_address())?,
+        };
+        let state = enforced::load();
+        match extract(&self.config, flow, &state.policies, &*state.hosts) {
+            Ok(metadata) => {
+                // Original-destination clusters only trust an address that was restored.
+                if self.config.local_endpoint.is_none() || redirected.is_some() {
+                    connection.restore_local_address(flow.destination);
+                }
+                Some(metadata)
+            }
+            Err(refused) => {
+                log(
+                    Level::Warn,
+                    &format!("cilium.bpf_metadata: {} -> {}: {}", flow.source, flow.destination, refused.0),
+                );
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The state that all filters of this process enforce.
+
+use std::sync::{Arc, OnceLock};
+
+use cilium_channel::{SharedState, State, StateGuard, Versions};
+use cilium_policy::PolicyMap;
+use cilium_policy::hosts::HostMap;
+
+static STATE: OnceLock<SharedState> = OnceLock::new();
+
+/// Makes the channel's state the one to enforce; false when there is one already.
+pub(crate) fn set(state: SharedState) -> bool {
+    STATE.set(state).is_ok()
+}
+
+/// What is in force now. Without a channel: no policy for anyone, so everything is denied.
+pub(crate) fn load() -> StateGuard {
+    STATE.get_or_init(nothing).load()
+}
+
+fn nothing() -> SharedState {
+    SharedState::new(State {
+        policies: PolicyMap::new().snapshot(),
+        hosts: Arc::new(HostMap::default()),
+        versions: Versions::default(),
+    })
+}

@@ -1,0 +1,13 @@
+//! Who talks to whom, and under which policy: what `cilium.bpf_metadata` finds out. No Envoy in here.
+
+mod config;
+mod context;
+mod extract;
+mod mark;
+
+pub(crate) use config::{Config, LocalEndpoint};
+pub(crate) use context::Context;
+pub(crate) use extract::{Flow, Metadata, extract};
+
+/// Identity of addresses nobody else claims.
+pub(crate) const WORLD: u32 = 2;
