@@ -38,11 +38,8 @@ def command(config: Path, state_dir: Path | None, verbose: bool) -> None:
 
     Exit codes: 0 stopped, 1 Envoy does not start, 2 wrong configuration.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("cilium_proxy").setLevel(logging.DEBUG if verbose else logging.INFO)
     sys.exit(asyncio.run(_run(config, state_dir)))
 
 

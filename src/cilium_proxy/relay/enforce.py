@@ -22,11 +22,10 @@ class RefusedError(Exception):
 class Enforcer:
     """Applies snapshots one after the other. `current` is the one in force."""
 
-    def __init__(self, channel: PolicyChannel, cache: ResourceCache, *, timeout: float = 60.0) -> None:
+    def __init__(self, channel: PolicyChannel, cache: ResourceCache) -> None:
         self.current: Snapshot | None = None
         self._channel = channel
         self._cache = cache
-        self._timeout = timeout
         self._versions = itertools.count(1)
 
     async def apply(self, wanted: Snapshot) -> None:
@@ -64,9 +63,4 @@ class Enforcer:
             await self._channel.publish(url, resources, str(next(self._versions)))
 
     async def _send(self, url: str, resources: Mapping[str, bytes]) -> None:
-        sent = self._cache.set(url, resources)
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._cache.taken(sent)
-        except TimeoutError:
-            raise NackedError(f"Envoy did not answer within {self._timeout:g} s") from None
+        await self._cache.taken(self._cache.set(url, resources))

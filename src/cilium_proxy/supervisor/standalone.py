@@ -36,7 +36,7 @@ INSTANCE = "envoy"
 
 
 class Standalone:
-    """Runs until Envoy is stopped. `problem` is the last refused edit, None once an edit was accepted after it."""
+    """Runs until Envoy is stopped. `problem` is why the last edit was refused, None once one was accepted after it."""
 
     def __init__(self, source: FileSource, first: Snapshot, directory: Path) -> None:
         config = first.config
@@ -46,6 +46,7 @@ class Standalone:
         self.problem: str | None = None
         self.problem_at: float | None = None
         self.applied_at: float | None = None
+        self.applying = True
         self.needs_restart: list[str] = []
         self._started_with = config
         self._first = first
@@ -132,6 +133,7 @@ class Standalone:
             self._refused("\n".join(problems))
             return
         started = time.monotonic()
+        self.applying = True
         try:
             await self.enforcer.apply(wanted)
         except RefusedError as error:
@@ -141,6 +143,7 @@ class Standalone:
         _log.info("the edited files are in force (%.0f ms)", (time.monotonic() - started) * 1000)
 
     def _accepted(self) -> None:
+        self.applying = False
         self.problem = self.problem_at = None
         self.applied_at = time.time()
         self.access_log.names = (self.enforcer.current or self._first).names
@@ -151,6 +154,7 @@ class Standalone:
             _log.warning("changes of %s take effect when the proxy is restarted", ", ".join(self.needs_restart))
 
     def _refused(self, problem: str) -> None:
+        self.applying = False
         self.problem, self.problem_at = problem, time.time()
         _log.error("the edited files are refused, the state before stays in force:\n%s", problem)
 

@@ -23,7 +23,7 @@ def describe(proxy: Standalone) -> dict[str, Any]:
         "uptime": round(now - proxy.started_at, 3),
         "source": {
             "file": str(proxy.source.file),
-            "state": "refused" if proxy.problem else "in force" if proxy.applied_at else "applying",
+            "state": "applying" if proxy.applying else "refused" if proxy.problem else "in force",
             "error": proxy.problem,
             "error_at": proxy.problem_at,
             "applied_at": proxy.applied_at,

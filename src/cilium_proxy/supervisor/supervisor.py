@@ -13,7 +13,9 @@ from cilium_proxy.supervisor.command import EnvoyCommand
 from cilium_proxy.supervisor.process import EnvoyProcess, describe_exit
 
 _log = logging.getLogger(__name__)
+# Shown as Envoy's own log level says.
 _envoy_log = logging.getLogger("envoy")
+_envoy_log.setLevel(logging.DEBUG)
 _POLL = 0.05
 _LEVELS = {
     "[trace]": logging.DEBUG,
@@ -145,4 +147,4 @@ def _pass_on(line: str) -> None:
         if line.startswith(mark):
             level, text = known, line[len(mark) :]
             break
-    _envoy_log.log(level, "%s", text)
+    _envoy_log.log(level, "envoy: %s", text)
