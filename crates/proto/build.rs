@@ -35,6 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     own.file.retain(|file| file.name().starts_with("cilium"));
     std::fs::write(out.join("descriptors.bin"), own.encode_to_vec())?;
 
-    prost_build::Config::new().include_file("messages.rs").compile_fds(descriptors)?;
+    // A map in order, so that equal rules serialise alike.
+    prost_build::Config::new()
+        .btree_map([".cilium.L7NetworkPolicyRule.rule"])
+        .include_file("messages.rs")
+        .compile_fds(descriptors)?;
     Ok(())
 }

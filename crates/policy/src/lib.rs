@@ -26,6 +26,7 @@ pub use metadata::{Metadata, Value};
 pub use model::{GenericRule, KafkaRule, TlsContext};
 pub use reason::{Code, Failed, Reason, Sentence};
 pub use sni::SniPattern;
+pub use update::limits;
 pub use update::{EndpointPolicy, PolicyMap, Rejected, Snapshot, Update, UpdateKind};
 pub use verdict::{L7Candidate, L7RuleSet, PortPolicy, TlsSide, TlsVerdict, Verdict};
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -22,6 +23,21 @@ impl SecretCell {
     /// The delivered value, or nothing yet.
     pub(crate) fn load(&self) -> Guard<Option<Arc<Box<[u8]>>>> {
         self.value.load()
+    }
+}
+
+/// Two cells are equal if they are one: a name has one cell.
+impl PartialEq for SecretCell {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for SecretCell {}
+
+impl Hash for SecretCell {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 

@@ -7,5 +7,5 @@ mod rules;
 
 pub(crate) use candidates::{Candidates, RemoteIndex};
 pub(crate) use paths::{Alternative, PathIndex};
-pub(crate) use ports::{Entry, PortTable, Ports};
+pub(crate) use ports::{Entry, MAX_MERGED_RULES, PortTable, Ports};
 pub(crate) use rules::{Origin, PortRule, PortRules};

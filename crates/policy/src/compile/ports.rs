@@ -1,9 +1,10 @@
 //! Entries for ports and ranges, split where they overlap.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::compile::rules::sort;
 use crate::compile::{Origin, PortRule, PortRules};
-use crate::decode::FieldError;
 use crate::model::Rule;
 
 /// A `PortNetworkPolicy`.
@@ -24,6 +25,8 @@ pub(crate) struct Ports {
 /// The rules of one direction, by port.
 #[derive(Debug, Default)]
 pub(crate) struct PortTable {
+    /// As in the resource.
+    pub entries: Box<[Arc<Entry>]>,
     /// Ascending, without overlaps, without port 0.
     pub ranges: Box<[(Ports, Arc<PortRules>)]>,
     /// Ports without a range of their own.
@@ -32,33 +35,45 @@ pub(crate) struct PortTable {
 
 const WILDCARD: Ports = Ports { first: 0, last: 0 };
 
+/// Most rules that the ranges of one direction may have together. Entries that overlap multiply their rules.
+pub(crate) const MAX_MERGED_RULES: usize = 4_000_000;
+
 impl PortTable {
-    /// Merges the entries of one direction.
-    pub(crate) fn new(entries: &[Arc<Entry>]) -> Result<Self, FieldError> {
-        let list = |ports: Ports| rules_of(entries, ports);
-        let wildcard = has_port(entries, WILDCARD).then(|| list(WILDCARD));
+    /// Merges the entries of one direction. `share` makes the rules of a range, or finds equal ones.
+    pub(crate) fn new(
+        entries: Box<[Arc<Entry>]>,
+        default: &Arc<Rule>,
+        mut share: impl FnMut(Vec<PortRule>) -> Result<Arc<PortRules>, String>,
+    ) -> Result<Self, String> {
+        let default = PortRule::new(default, Origin::DEFAULT);
+        let covering = |ports| covering(&entries, ports);
+        let wildcard = match &covering(WILDCARD)[..] {
+            [] => None,
+            positions => Some(merge(&entries, positions, &default)),
+        };
+        let mut finish = |mut rules: Vec<PortRule>| {
+            sort(&mut rules);
+            share(rules).map(|rules| Some(rules).filter(|rules| !rules.only_passes()))
+        };
+        let mut budget = MAX_MERGED_RULES;
         let mut ranges = Vec::new();
-        for ports in split(entries) {
-            let mut rules = list(ports);
+        for (ports, positions) in split(&entries) {
+            let mut rules = merge(&entries, &positions, &default);
             if let Some(wildcard) = &wildcard {
                 if rules.is_empty() != wildcard.is_empty() {
-                    rules.push(default_rule());
+                    rules.push(default.clone());
                 }
                 rules.extend_from_slice(wildcard);
             }
-            let rules = PortRules::new(rules).map_err(|problem| FieldError::new("", problem))?;
-            if !rules.only_passes() {
-                ranges.push((ports, Arc::new(rules)));
+            budget = budget
+                .checked_sub(rules.len())
+                .ok_or_else(|| format!("overlapping entries make more than {MAX_MERGED_RULES} rules"))?;
+            if let Some(rules) = finish(rules)? {
+                ranges.push((ports, rules));
             }
         }
-        let wildcard = match wildcard {
-            Some(rules) => {
-                let rules = PortRules::new(rules).map_err(|problem| FieldError::new("", problem))?;
-                (!rules.only_passes()).then(|| Arc::new(rules))
-            }
-            None => None,
-        };
-        Ok(Self { ranges: ranges.into(), wildcard })
+        let wildcard = wildcard.map_or(Ok(None), finish)?;
+        Ok(Self { entries, ranges: ranges.into(), wildcard })
     }
 
     /// The rules for a port, with the ports they were given for.
@@ -71,69 +86,60 @@ impl PortTable {
     }
 }
 
-fn has_port(entries: &[Arc<Entry>], ports: Ports) -> bool {
-    entries.iter().any(|entry| entry.ports == Some(ports))
+/// Positions of the entries for exactly these ports.
+fn covering(entries: &[Arc<Entry>], ports: Ports) -> Vec<usize> {
+    (0..entries.len()).filter(|&position| entries[position].ports == Some(ports)).collect()
 }
 
-/// The smallest ranges such that each is covered wholly, or not at all, by every entry.
-fn split(entries: &[Arc<Entry>]) -> Vec<Ports> {
-    let given: Vec<Ports> = entries.iter().filter_map(|entry| entry.ports).filter(|ports| *ports != WILDCARD).collect();
-    let mut starts: Vec<u32> =
-        given.iter().flat_map(|ports| [u32::from(ports.first), u32::from(ports.last) + 1]).collect();
-    starts.sort_unstable();
-    starts.dedup();
-    starts
-        .windows(2)
-        .filter_map(|pair| Some(Ports { first: pair[0].try_into().ok()?, last: (pair[1] - 1).try_into().ok()? }))
-        .filter(|piece| given.iter().any(|ports| ports.first <= piece.first && piece.last <= ports.last))
-        .collect()
-}
-
-/// The rules of all entries that cover `piece`. Entries for a single port go before what is there, each of their
-/// rules before the last one; entries for a range go behind. Where an entry without rules meets one with rules, a
-/// rule that allows all keeps the meaning of the empty one.
-fn rules_of(entries: &[Arc<Entry>], piece: Ports) -> Vec<PortRule> {
-    let mut merged: Option<Vec<PortRule>> = None;
+/// The smallest ranges such that each is covered wholly, or not at all, by every entry, with the positions of the
+/// entries that cover them.
+fn split(entries: &[Arc<Entry>]) -> Vec<(Ports, Vec<usize>)> {
+    let mut borders: Vec<(u32, usize)> = Vec::new();
     for (position, entry) in entries.iter().enumerate() {
-        let Some(ports) = entry.ports else { continue };
-        if ports.first > piece.first || piece.last > ports.last {
-            continue;
-        }
-        let mut added: Vec<PortRule> = entry
-            .rules
-            .iter()
-            .enumerate()
-            .map(|(rule_position, rule)| PortRule {
-                rule: Arc::clone(rule),
-                origin: Origin { entry: index(position), rule: index(rule_position) },
-                pass_to: 0,
-                set: 0,
-            })
-            .collect();
-        let single = ports.first == ports.last;
-        let mut rules = merged.take().map_or_else(Vec::new, |mut rules| {
-            if rules.is_empty() != added.is_empty() {
-                rules.insert(if single { 0 } else { rules.len() }, default_rule());
-            }
-            rules
-        });
-        if single {
-            added.reverse();
-            added.append(&mut rules);
-            merged = Some(added);
-        } else {
-            rules.append(&mut added);
-            merged = Some(rules);
+        if let Some(ports) = entry.ports.filter(|ports| *ports != WILDCARD) {
+            borders.extend([(u32::from(ports.first), position), (u32::from(ports.last) + 1, position)]);
         }
     }
-    merged.unwrap_or_default()
+    borders.sort_unstable();
+    let mut open = BTreeSet::new();
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for &(border, position) in &borders {
+        if border > start
+            && !open.is_empty()
+            && let (Ok(first), Ok(last)) = (u16::try_from(start), u16::try_from(border - 1))
+        {
+            pieces.push((Ports { first, last }, open.iter().copied().collect()));
+        }
+        start = border;
+        // The first border of an entry opens it, the second closes it.
+        if !open.remove(&position) {
+            open.insert(position);
+        }
+    }
+    pieces
 }
 
-fn default_rule() -> PortRule {
-    PortRule { rule: Arc::new(Rule::default_allow()), origin: Origin::DEFAULT, pass_to: 0, set: 0 }
-}
-
-/// Messages hold fewer elements than `u32` counts.
-fn index(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
+/// The rules of the entries at `positions`. Entries for a single port go before what is there, each of their rules
+/// before the last one; entries for a range go behind. Where an entry without rules meets one with rules, a rule that
+/// allows all keeps the meaning of the empty one.
+fn merge(entries: &[Arc<Entry>], positions: &[usize], default: &PortRule) -> Vec<PortRule> {
+    // Built from the middle outwards: `front` is reversed.
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    let mut had_rules = false;
+    for (nth, &position) in positions.iter().enumerate() {
+        let entry = &entries[position];
+        let list = if entry.ports.is_some_and(|ports| ports.first == ports.last) { &mut front } else { &mut back };
+        if nth > 0 && had_rules == entry.rules.is_empty() {
+            list.push(default.clone());
+        }
+        had_rules |= !entry.rules.is_empty();
+        list.extend((0..).zip(&entry.rules).map(|(number, rule)| {
+            let entry = u32::try_from(position).unwrap_or(u32::MAX);
+            PortRule::new(rule, Origin { entry, rule: number })
+        }));
+    }
+    front.reverse();
+    front.append(&mut back);
+    front
 }

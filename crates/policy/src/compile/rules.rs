@@ -40,28 +40,43 @@ pub(crate) struct PortRules {
     pub paths: Option<PathIndex>,
 }
 
+impl PortRule {
+    pub(crate) fn new(rule: &Arc<Rule>, origin: Origin) -> Self {
+        Self { rule: Arc::clone(rule), origin, pass_to: 0, set: 0 }
+    }
+
+    /// Same rule, same place.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rule, &other.rule) && self.origin == other.origin
+    }
+}
+
+/// Puts rules in evaluation order.
+pub(crate) fn sort(rules: &mut [PortRule]) {
+    let order = |effect| match effect {
+        Effect::Deny => 0,
+        Effect::Allow => 1,
+        Effect::Pass(_) => 2,
+    };
+    rules.sort_by_key(|r| (std::cmp::Reverse(r.rule.precedence), order(r.rule.effect)));
+}
+
 impl PortRules {
-    /// Orders the rules and finds where pass rules continue. Refuses tiers that contradict each other.
+    /// Finds where pass rules continue, and indexes. `rules` are sorted. Refuses tiers that contradict each other.
     pub(crate) fn new(mut rules: Vec<PortRule>) -> Result<Self, String> {
-        let order = |effect| match effect {
-            Effect::Deny => 0,
-            Effect::Allow => 1,
-            Effect::Pass(_) => 2,
-        };
-        rules.sort_by_key(|r| (std::cmp::Reverse(r.rule.precedence), order(r.rule.effect)));
         let mut tier = None;
         for index in 0..rules.len() {
             let rule = &rules[index].rule;
             let Some(pass) = rule.pass_precedence() else { continue };
-            if tier.is_some_and(|tier| rule.precedence >= tier && pass != tier) {
-                return Err(format!(
-                    "PortNetworkPolicy: Inconsistent pass precedence {pass} != {}",
-                    tier.unwrap_or_default()
-                ));
+            if let Some(tier) = tier
+                && rule.precedence >= tier
+                && pass != tier
+            {
+                return Err(format!("PortNetworkPolicy: Inconsistent pass precedence {pass} != {tier}"));
             }
             tier = Some(pass);
-            let skipped = rules[index + 1..].iter().take_while(|r| r.rule.precedence >= pass).count();
-            rules[index].pass_to = index + 1 + skipped;
+            let below = rules.partition_point(|r| r.rule.precedence >= pass);
+            rules[index].pass_to = below.max(index + 1);
         }
         let has_http = rules.iter().any(|r| !r.rule.http.is_empty());
         let has_header_actions = rules.iter().any(|r| r.rule.has_header_actions);
@@ -73,6 +88,6 @@ impl PortRules {
 
     /// A range that only passes never allows anything and must not look like one without HTTP rules.
     pub(crate) fn only_passes(&self) -> bool {
-        !self.rules.is_empty() && self.rules.iter().all(|r| r.rule.pass_precedence().is_some())
+        !self.rules.is_empty() && self.rules.iter().all(|r| r.rule.is_pass())
     }
 }

@@ -1,5 +1,7 @@
 //! HTTP rules and header matchers.
 
+use std::sync::Arc;
+
 use cilium_proto::cilium as pb;
 use cilium_proto::envoy::config::route::v3::{HeaderMatcher as PbMatcher, header_matcher::HeaderMatchSpecifier};
 use cilium_proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
@@ -27,7 +29,7 @@ pub(super) fn http_rules(
 fn http_rule(rule: pb::HttpNetworkPolicyRule, shared: &mut impl Shared) -> Result<HttpRule, FieldError> {
     let mut headers = Vec::with_capacity(rule.headers.len());
     for (index, matcher) in rule.headers.into_iter().enumerate() {
-        headers.push(header_matcher(matcher).at_index("headers", index)?);
+        headers.push(header_matcher(matcher, shared).at_index("headers", index)?);
     }
     let mut actions = Vec::with_capacity(rule.header_matches.len());
     for (index, action) in rule.header_matches.into_iter().enumerate() {
@@ -36,7 +38,7 @@ fn http_rule(rule: pb::HttpNetworkPolicyRule, shared: &mut impl Shared) -> Resul
     Ok(HttpRule { headers: headers.into(), actions: actions.into() })
 }
 
-fn header_matcher(matcher: PbMatcher) -> Result<HeaderMatcher, FieldError> {
+fn header_matcher(matcher: PbMatcher, shared: &mut impl Shared) -> Result<HeaderMatcher, FieldError> {
     let name = header_name(matcher.name)?;
     let invert = matcher.invert_match;
     let missing_as_empty = matcher.treat_missing_header_as_empty;
@@ -45,7 +47,7 @@ fn header_matcher(matcher: PbMatcher) -> Result<HeaderMatcher, FieldError> {
         None => HeaderTest::Present(true),
         Some(HeaderMatchSpecifier::ExactMatch(value)) => HeaderTest::Exact(value.into_bytes().into()),
         Some(HeaderMatchSpecifier::SafeRegexMatch(matcher)) => {
-            HeaderTest::Text(TextTest::Regex(regex(&matcher).at("safe_regex_match")?))
+            HeaderTest::Text(TextTest::Regex(regex(&matcher, shared).at("safe_regex_match")?))
         }
         Some(HeaderMatchSpecifier::RangeMatch(range)) => HeaderTest::Range { start: range.start, end: range.end },
         Some(HeaderMatchSpecifier::PresentMatch(present)) => HeaderTest::Present(present),
@@ -58,7 +60,9 @@ fn header_matcher(matcher: PbMatcher) -> Result<HeaderMatcher, FieldError> {
         Some(HeaderMatchSpecifier::ContainsMatch(value)) => {
             HeaderTest::Text(TextTest::Contains { value: non_empty(value, "contains_match")?, ignore_case: false })
         }
-        Some(HeaderMatchSpecifier::StringMatch(matcher)) => HeaderTest::Text(text_test(matcher).at("string_match")?),
+        Some(HeaderMatchSpecifier::StringMatch(matcher)) => {
+            HeaderTest::Text(text_test(matcher, shared).at("string_match")?)
+        }
     };
     Ok(HeaderMatcher { slot: Slot::of(&name), name, test, by_string_match, invert, missing_as_empty })
 }
@@ -75,7 +79,7 @@ fn header_name(mut name: String) -> Result<Box<str>, FieldError> {
     Ok(name.into())
 }
 
-pub(super) fn text_test(matcher: StringMatcher) -> Result<TextTest, FieldError> {
+pub(super) fn text_test(matcher: StringMatcher, shared: &mut impl Shared) -> Result<TextTest, FieldError> {
     let ignore_case = matcher.ignore_case;
     Ok(match matcher.match_pattern {
         None => return Err(FieldError::new("match_pattern", "is required")),
@@ -86,16 +90,16 @@ pub(super) fn text_test(matcher: StringMatcher) -> Result<TextTest, FieldError> 
         Some(MatchPattern::SafeRegex(_)) if ignore_case => {
             return Err(FieldError::new("ignore_case", "has no effect for safe_regex"));
         }
-        Some(MatchPattern::SafeRegex(matcher)) => TextTest::Regex(regex(&matcher).at("safe_regex")?),
+        Some(MatchPattern::SafeRegex(matcher)) => TextTest::Regex(regex(&matcher, shared).at("safe_regex")?),
         Some(MatchPattern::Custom(_)) => return Err(FieldError::new("custom", "matcher extensions are not supported")),
     })
 }
 
-fn regex(matcher: &RegexMatcher) -> Result<Regex, FieldError> {
+fn regex(matcher: &RegexMatcher, shared: &mut impl Shared) -> Result<Arc<Regex>, FieldError> {
     if matcher.regex.is_empty() {
         return Err(FieldError::new("regex", "must not be empty"));
     }
-    Regex::new(&matcher.regex).map_err(|error| FieldError::new("regex", error.to_string()))
+    shared.regex(&matcher.regex).map_err(|error| FieldError::new("regex", error.to_string()))
 }
 
 fn non_empty(value: String, field: &str) -> Result<Box<[u8]>, FieldError> {

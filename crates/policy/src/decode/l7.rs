@@ -7,7 +7,7 @@ use cilium_proto::envoy::r#type::matcher::v3::{
 };
 
 use crate::decode::headers::text_test;
-use crate::decode::{At, FieldError};
+use crate::decode::{At, FieldError, Shared};
 use crate::metadata::matcher::{MetadataMatcher, ValueTest};
 use crate::model::{GenericRule, GenericRules, KafkaRule, MetadataRule, MetadataRules};
 
@@ -40,9 +40,13 @@ fn kafka_rule(rule: pb::KafkaNetworkPolicyRule) -> Result<KafkaRule, FieldError>
 }
 
 /// Metadata matchers count only for rules that name a parser.
-pub(super) fn generic_rules(rules: pb::L7NetworkPolicyRules, has_parser: bool) -> Result<GenericRules, FieldError> {
-    let (allow, metadata_allow) = list(rules.l7_allow_rules, "l7_allow_rules")?;
-    let (deny, metadata_deny) = list(rules.l7_deny_rules, "l7_deny_rules")?;
+pub(super) fn generic_rules(
+    rules: pb::L7NetworkPolicyRules,
+    has_parser: bool,
+    shared: &mut impl Shared,
+) -> Result<GenericRules, FieldError> {
+    let (allow, metadata_allow) = list(rules.l7_allow_rules, "l7_allow_rules", shared)?;
+    let (deny, metadata_deny) = list(rules.l7_deny_rules, "l7_deny_rules", shared)?;
     let metadata = if has_parser {
         MetadataRules { allow: metadata_allow, deny: metadata_deny }
     } else {
@@ -53,7 +57,7 @@ pub(super) fn generic_rules(rules: pb::L7NetworkPolicyRules, has_parser: bool) -
 
 type Lists = (Box<[GenericRule]>, Box<[MetadataRule]>);
 
-fn list(rules: Vec<pb::L7NetworkPolicyRule>, field: &str) -> Result<Lists, FieldError> {
+fn list(rules: Vec<pb::L7NetworkPolicyRule>, field: &str, shared: &mut impl Shared) -> Result<Lists, FieldError> {
     let mut generic = Vec::with_capacity(rules.len());
     let mut metadata = Vec::with_capacity(rules.len());
     for (index, rule) in rules.into_iter().enumerate() {
@@ -61,7 +65,7 @@ fn list(rules: Vec<pb::L7NetworkPolicyRule>, field: &str) -> Result<Lists, Field
             .metadata_rule
             .into_iter()
             .enumerate()
-            .map(|(position, matcher)| metadata_matcher(matcher).at_index("metadata_rule", position))
+            .map(|(position, matcher)| metadata_matcher(matcher, shared).at_index("metadata_rule", position))
             .collect::<Result<_, _>>()
             .at_index(field, index)?;
         metadata.push(MetadataRule { name: rule.name.as_str().into(), matchers });
@@ -70,7 +74,7 @@ fn list(rules: Vec<pb::L7NetworkPolicyRule>, field: &str) -> Result<Lists, Field
     Ok((generic.into(), metadata.into()))
 }
 
-fn metadata_matcher(matcher: PbMatcher) -> Result<MetadataMatcher, FieldError> {
+fn metadata_matcher(matcher: PbMatcher, shared: &mut impl Shared) -> Result<MetadataMatcher, FieldError> {
     if matcher.filter.is_empty() {
         return Err(FieldError::new("filter", "must not be empty"));
     }
@@ -89,12 +93,12 @@ fn metadata_matcher(matcher: PbMatcher) -> Result<MetadataMatcher, FieldError> {
     Ok(MetadataMatcher {
         filter: matcher.filter.into(),
         path: path.into(),
-        value: value_test(value).at("value")?,
+        value: value_test(value, shared).at("value")?,
         invert: matcher.invert,
     })
 }
 
-fn value_test(matcher: ValueMatcher) -> Result<ValueTest, FieldError> {
+fn value_test(matcher: ValueMatcher, shared: &mut impl Shared) -> Result<ValueTest, FieldError> {
     let required = || FieldError::new("match_pattern", "is required");
     Ok(match matcher.match_pattern.ok_or_else(required)? {
         MatchPattern::NullMatch(_) => ValueTest::Null,
@@ -103,12 +107,12 @@ fn value_test(matcher: ValueMatcher) -> Result<ValueTest, FieldError> {
             Some(double_matcher::MatchPattern::Exact(value)) => ValueTest::Number(value),
             None => return Err(required().within("double_match")),
         },
-        MatchPattern::StringMatch(matcher) => ValueTest::Text(text_test(matcher).at("string_match")?),
+        MatchPattern::StringMatch(matcher) => ValueTest::Text(text_test(matcher, shared).at("string_match")?),
         MatchPattern::BoolMatch(value) => ValueTest::Bool(value),
         MatchPattern::PresentMatch(present) => ValueTest::Present(present),
         MatchPattern::ListMatch(matcher) => match matcher.match_pattern {
             Some(list_matcher::MatchPattern::OneOf(matcher)) => {
-                ValueTest::AnyOf(Box::new(value_test(*matcher).at("list_match.one_of")?))
+                ValueTest::AnyOf(Box::new(value_test(*matcher, shared).at("list_match.one_of")?))
             }
             None => return Err(required().within("list_match")),
         },
@@ -120,7 +124,7 @@ fn value_test(matcher: ValueMatcher) -> Result<ValueTest, FieldError> {
                 .value_matchers
                 .into_iter()
                 .enumerate()
-                .map(|(index, matcher)| value_test(matcher).at_index("or_match.value_matchers", index))
+                .map(|(index, matcher)| value_test(matcher, shared).at_index("or_match.value_matchers", index))
                 .collect::<Result<_, _>>()?;
             ValueTest::Or(tests)
         }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use cilium_proto::cilium as pb;
 use cilium_proto::cilium::port_network_policy_rule::{L7, Verdict};
-use prost::Message;
 
 use crate::decode::headers::http_rules;
 use crate::decode::l7::{generic_rules, kafka_rules};
 use crate::decode::{At, FieldError, Shared};
-use crate::model::{Effect, HttpRule, L7Rules, Rule, TlsContext};
+use crate::model::{Effect, L7Rules, Rule, TlsContext};
 use crate::sni::SniPattern;
 
 /// Checks a rule and compiles its patterns.
-pub(crate) fn rule(message: pb::PortNetworkPolicyRule, shared: &mut impl Shared) -> Result<Rule, FieldError> {
+pub(crate) fn rule(
+    source: &[u8],
+    message: pb::PortNetworkPolicyRule,
+    shared: &mut impl Shared,
+) -> Result<Rule, FieldError> {
     let effect = effect(&message)?;
     let proxy_id = u16::try_from(message.proxy_id)
         .map_err(|_| FieldError::new("proxy_id", format!("{} is above 65535", message.proxy_id)))?;
@@ -38,13 +41,17 @@ pub(crate) fn rule(message: pb::PortNetworkPolicyRule, shared: &mut impl Shared)
     let mut l7 = L7Rules::None;
     match message.l7 {
         None => {}
-        Some(L7::HttpRules(rules)) => http = self::http(rules, shared).at("http_rules")?,
+        Some(L7::HttpRules(rules)) => {
+            let rules = http_rules(rules.http_rules, shared).at("http_rules")?;
+            http = shared.http(rules);
+        }
         Some(L7::KafkaRules(rules)) => l7 = L7Rules::Kafka(kafka_rules(rules.kafka_rules).at("kafka_rules")?),
         Some(L7::L7Rules(rules)) => {
-            l7 = L7Rules::Generic(Box::new(generic_rules(rules, !message.l7_proto.is_empty()).at("l7_rules")?));
+            l7 = L7Rules::Generic(Box::new(generic_rules(rules, !message.l7_proto.is_empty(), shared).at("l7_rules")?));
         }
     }
     Ok(Rule {
+        source: source.into(),
         name: message.name.into(),
         effect,
         proxy_id,
@@ -75,16 +82,6 @@ fn effect(message: &pb::PortNetworkPolicyRule) -> Result<Effect, FieldError> {
         Some(Verdict::Deny(true)) => Effect::Deny,
         Some(Verdict::PassPrecedence(_) | Verdict::Deny(false)) | None => Effect::Allow,
     })
-}
-
-fn http(rules: pb::HttpNetworkPolicyRules, shared: &mut impl Shared) -> Result<Arc<[HttpRule]>, FieldError> {
-    let bytes = rules.encode_to_vec();
-    if let Some(known) = shared.http(&bytes) {
-        return Ok(known);
-    }
-    let decoded = http_rules(rules.http_rules, shared)?.into();
-    shared.add_http(bytes, &decoded);
-    Ok(decoded)
 }
 
 fn downstream(context: pb::TlsContext) -> Result<TlsContext, FieldError> {

@@ -6,7 +6,7 @@ use crate::headers::{HeaderLog, Headers, View};
 use crate::secret::{SecretCell, same};
 
 /// Compares one header with a value or a secret and acts on the result.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HeaderAction {
     /// Lower case.
     pub name: Box<str>,
@@ -17,14 +17,14 @@ pub(crate) struct HeaderAction {
     pub on_mismatch: MismatchAction,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum MatchAction {
     Continue,
     Fail,
     Delete,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum MismatchAction {
     Fail,
     Continue,

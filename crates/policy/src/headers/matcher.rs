@@ -1,9 +1,11 @@
 //! `envoy.config.route.v3.HeaderMatcher`: tests on one header.
 
+use std::sync::Arc;
+
 use crate::regex::Regex;
 
 /// One header test.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HeaderMatcher {
     /// Lower case.
     pub name: Box<str>,
@@ -16,7 +18,7 @@ pub(crate) struct HeaderMatcher {
 }
 
 /// Which header a matcher reads. The ones that most rules read are looked up once per request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Slot {
     Path,
     Method,
@@ -35,7 +37,7 @@ impl Slot {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum HeaderTest {
     /// `exact_match`; an empty value accepts every value.
     Exact(Box<[u8]>),
@@ -49,13 +51,13 @@ pub(crate) enum HeaderTest {
 }
 
 /// A test on text, shared by header and metadata matchers.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum TextTest {
     Exact { value: Box<[u8]>, ignore_case: bool },
     Prefix { value: Box<[u8]>, ignore_case: bool },
     Suffix { value: Box<[u8]>, ignore_case: bool },
     Contains { value: Box<[u8]>, ignore_case: bool },
-    Regex(Regex),
+    Regex(Arc<Regex>),
 }
 
 impl HeaderMatcher {

@@ -27,6 +27,8 @@ pub(crate) enum Effect {
 /// A rule of a port: `PortNetworkPolicyRule`.
 #[derive(Debug)]
 pub(crate) struct Rule {
+    /// The rule as it was serialised; equal ones are one object.
+    pub source: Box<[u8]>,
     /// Empty: unnamed.
     pub name: Box<str>,
     pub effect: Effect,
@@ -48,7 +50,7 @@ pub(crate) struct Rule {
 }
 
 /// One alternative of a rule: `HttpNetworkPolicyRule`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HttpRule {
     pub headers: Box<[HeaderMatcher]>,
     pub actions: Box<[HeaderAction]>,
@@ -80,6 +82,7 @@ impl Rule {
     /// The rule that keeps the meaning of an entry without rules when it is merged with one that has some.
     pub(crate) fn default_allow() -> Self {
         Self {
+            source: Box::default(),
             name: "default allow rule".into(),
             effect: Effect::Allow,
             proxy_id: 0,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Direction;
-use crate::compile::{Entry, PortTable};
+use crate::compile::PortTable;
 use crate::verdict::PortPolicy;
 
 /// An endpoint's rules, immutable. Equal parts are shared with other endpoints.
@@ -12,8 +12,6 @@ pub struct EndpointPolicy {
     resource: Box<str>,
     endpoint_id: u64,
     ips: Box<[Box<str>]>,
-    pub(super) ingress_entries: Box<[Arc<Entry>]>,
-    pub(super) egress_entries: Box<[Arc<Entry>]>,
     ingress: Arc<PortTable>,
     egress: Arc<PortTable>,
     fallback: Option<Fallback>,
@@ -30,17 +28,14 @@ pub(crate) enum Fallback {
 pub(super) struct Parts {
     pub endpoint_id: u64,
     pub ips: Box<[Box<str>]>,
-    pub ingress_entries: Box<[Arc<Entry>]>,
-    pub egress_entries: Box<[Arc<Entry>]>,
     pub ingress: Arc<PortTable>,
     pub egress: Arc<PortTable>,
 }
 
 impl EndpointPolicy {
     pub(super) fn new(resource: &str, parts: Parts) -> Self {
-        let Parts { endpoint_id, ips, ingress_entries, egress_entries, ingress, egress } = parts;
-        let resource = resource.into();
-        Self { resource, endpoint_id, ips, ingress_entries, egress_entries, ingress, egress, fallback: None }
+        let Parts { endpoint_id, ips, ingress, egress } = parts;
+        Self { resource: resource.into(), endpoint_id, ips, ingress, egress, fallback: None }
     }
 
     pub(super) fn of_fallback(fallback: Fallback) -> Self {
@@ -48,12 +43,18 @@ impl EndpointPolicy {
             resource: Box::default(),
             endpoint_id: 0,
             ips: Box::default(),
-            ingress_entries: Box::default(),
-            egress_entries: Box::default(),
             ingress: Arc::default(),
             egress: Arc::default(),
             fallback: Some(fallback),
         }
+    }
+
+    /// Whether it has these parts.
+    pub(super) fn is(&self, parts: &Parts) -> bool {
+        self.endpoint_id == parts.endpoint_id
+            && self.ips == parts.ips
+            && Arc::ptr_eq(&self.ingress, &parts.ingress)
+            && Arc::ptr_eq(&self.egress, &parts.egress)
     }
 
     /// The endpoint's number; 0 for the policies of endpoints without one.

@@ -1,66 +1,152 @@
 //! Parts that several rules and endpoints share, by content.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use cilium_proto::cilium as pb;
+use cilium_proto::cilium::PortNetworkPolicyRule;
 use prost::Message;
 
-use crate::compile::{Entry, Ports};
+use crate::compile::{Entry, PortRule, PortRules, PortTable, Ports};
 use crate::decode::{self, At, FieldError, Shared};
-use crate::model::{HttpRule, Remotes, TlsContext};
+use crate::model::{HttpRule, Remotes, Rule, TlsContext};
+use crate::regex::{Regex, RegexError};
 use crate::secret::{SecretCell, Secrets};
+use crate::update::limits::{MAX_ENTRIES, MAX_RULES};
+use crate::update::pool::Pool;
+use crate::update::wire::RawEntry;
 
-type Weaks<K, V> = HashMap<K, Weak<V>>;
-
-/// Known parts of one stream. Weak: a part goes when the last policy that holds it goes.
-#[derive(Debug, Default)]
+/// Known parts of one stream. A part goes when the last policy that holds it goes.
+#[derive(Debug)]
 pub(super) struct Interned {
-    entries: Weaks<Vec<u8>, Entry>,
-    remotes: Weaks<Vec<u32>, Remotes>,
-    downstream: Weaks<TlsContext, TlsContext>,
-    upstream: Weaks<TlsContext, TlsContext>,
-    http: Weaks<Vec<u8>, [HttpRule]>,
+    tables: Pool<PortTable>,
+    ports: Pool<PortRules>,
+    entries: Pool<Entry>,
+    rules: Pool<Rule>,
+    http: Pool<[HttpRule]>,
+    regexes: Pool<Regex>,
+    remotes: Pool<Remotes>,
+    downstream: Pool<TlsContext>,
+    upstream: Pool<TlsContext>,
+    default_rule: Arc<Rule>,
 }
 
-/// Decodes entries with the parts that are known.
+impl Default for Interned {
+    fn default() -> Self {
+        Self {
+            tables: Pool::default(),
+            ports: Pool::default(),
+            entries: Pool::default(),
+            rules: Pool::default(),
+            http: Pool::default(),
+            regexes: Pool::default(),
+            remotes: Pool::default(),
+            downstream: Pool::default(),
+            upstream: Pool::default(),
+            default_rule: Arc::new(Rule::default_allow()),
+        }
+    }
+}
+
+/// Decodes the entries of resources, with the parts that are known.
 pub(super) struct Decoder<'a> {
     pub interned: &'a mut Interned,
     pub secrets: &'a mut Secrets,
 }
 
 impl Decoder<'_> {
-    pub(super) fn entries(
-        &mut self,
-        list: Vec<pb::PortNetworkPolicy>,
-    ) -> Result<Box<[Arc<Entry>]>, (usize, FieldError)> {
-        list.into_iter()
-            .enumerate()
-            .map(|(index, message)| self.entry(message).map_err(|error| (index, error)))
-            .collect()
-    }
-
-    fn entry(&mut self, message: pb::PortNetworkPolicy) -> Result<Arc<Entry>, FieldError> {
-        let bytes = message.encode_to_vec();
-        if let Some(known) = self.interned.entries.get(&bytes).and_then(Weak::upgrade) {
+    /// The table of one direction. `field` names its entries in messages.
+    pub(super) fn table(&mut self, entries: &[&[u8]], field: &str) -> Result<Arc<PortTable>, FieldError> {
+        if entries.len() > MAX_ENTRIES {
+            return Err(FieldError::new(field, format!("more than {MAX_ENTRIES} entries")));
+        }
+        let mut decoded: Vec<Arc<Entry>> = Vec::with_capacity(entries.len());
+        for (index, bytes) in entries.iter().enumerate() {
+            decoded.push(self.entry(bytes).at_index(field, index)?);
+        }
+        let addresses: Vec<_> = decoded.iter().map(Arc::as_ptr).collect();
+        let tables = &self.interned.tables;
+        let hash = tables.hash(&addresses);
+        let same = |table: &PortTable| {
+            table.entries.len() == decoded.len() && table.entries.iter().zip(&decoded).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        if let Some(known) = tables.find(hash, same) {
             return Ok(known);
         }
-        let mut rules = Vec::with_capacity(message.rules.len());
-        let ports = ports(&message)?;
-        for (index, rule) in message.rules.into_iter().enumerate() {
-            rules.push(Arc::new(decode::rule(rule, self).at_index("rules", index)?));
+        let default = Arc::clone(&self.interned.default_rule);
+        let ports = &mut self.interned.ports;
+        let table = PortTable::new(decoded.into(), &default, |rules| port_rules(ports, rules));
+        let table = Arc::new(table.map_err(|problem| FieldError::new(field, problem))?);
+        self.interned.tables.insert(hash, &table);
+        Ok(table)
+    }
+
+    fn entry(&mut self, bytes: &[u8]) -> Result<Arc<Entry>, FieldError> {
+        let raw = RawEntry::decode(bytes).map_err(|error| FieldError::new("", error.to_string()))?;
+        let ports = ports(&raw)?;
+        if raw.rules.len() > MAX_RULES {
+            return Err(FieldError::new("rules", format!("more than {MAX_RULES} rules")));
         }
-        let entry = Arc::new(Entry { ports, rules: rules.into() });
-        self.interned.entries.insert(bytes, Arc::downgrade(&entry));
-        Ok(entry)
+        let mut rules = Vec::with_capacity(raw.rules.len());
+        for (index, bytes) in raw.rules.iter().enumerate() {
+            rules.push(self.rule(bytes).at_index("rules", index)?);
+        }
+        let addresses: Vec<_> = rules.iter().map(Arc::as_ptr).collect();
+        let entries = &mut self.interned.entries;
+        let hash = entries.hash(&(ports, addresses));
+        let same = |entry: &Entry| {
+            entry.ports == ports
+                && entry.rules.len() == rules.len()
+                && entry.rules.iter().zip(&rules).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        Ok(entries.find(hash, same).unwrap_or_else(|| {
+            let entry = Arc::new(Entry { ports, rules: rules.into() });
+            entries.insert(hash, &entry);
+            entry
+        }))
+    }
+
+    fn rule(&mut self, bytes: &[u8]) -> Result<Arc<Rule>, FieldError> {
+        if let Some(known) = self.known_rule(bytes) {
+            return Ok(known);
+        }
+        let message = PortNetworkPolicyRule::decode(bytes).map_err(|error| FieldError::new("", error.to_string()))?;
+        // Senders may order fields and maps in any way.
+        let canonical = message.encode_to_vec();
+        if canonical != bytes
+            && let Some(known) = self.known_rule(&canonical)
+        {
+            return Ok(known);
+        }
+        let rule = Arc::new(decode::rule(&canonical, message, self)?);
+        let rules = &mut self.interned.rules;
+        rules.insert(rules.hash(&canonical[..]), &rule);
+        Ok(rule)
+    }
+
+    fn known_rule(&self, source: &[u8]) -> Option<Arc<Rule>> {
+        let rules = &self.interned.rules;
+        rules.find(rules.hash(source), |rule| *rule.source == *source)
     }
 }
 
-fn ports(message: &pb::PortNetworkPolicy) -> Result<Option<Ports>, FieldError> {
+/// The rules of a range, sorted, or equal ones of another range.
+fn port_rules(pool: &mut Pool<PortRules>, rules: Vec<PortRule>) -> Result<Arc<PortRules>, String> {
+    let key: Vec<_> = rules.iter().map(|at| (Arc::as_ptr(&at.rule), at.origin)).collect();
+    let hash = pool.hash(&key);
+    let same =
+        |other: &PortRules| other.rules.len() == rules.len() && other.rules.iter().zip(&rules).all(|(a, b)| a.is(b));
+    if let Some(known) = pool.find(hash, same) {
+        return Ok(known);
+    }
+    let made = Arc::new(PortRules::new(rules)?);
+    pool.insert(hash, &made);
+    Ok(made)
+}
+
+fn ports(raw: &RawEntry<'_>) -> Result<Option<Ports>, FieldError> {
     let port =
         |value: u32, field| u16::try_from(value).map_err(|_| FieldError::new(field, format!("{value} is above 65535")));
-    let (first, end) = (port(message.port, "port")?, port(message.end_port, "end_port")?);
-    if message.protocol != 0 {
+    let (first, end) = (port(raw.port, "port")?, port(raw.end_port, "end_port")?);
+    if raw.protocol != 0 {
         return Ok(None);
     }
     if end != 0 && end < first {
@@ -78,37 +164,49 @@ fn ports(message: &pb::PortNetworkPolicy) -> Result<Option<Ports>, FieldError> {
     Ok(Some(Ports { first, last: end.max(first) }))
 }
 
-fn shared<K: std::hash::Hash + Eq, V>(map: &mut Weaks<K, V>, key: K, new: impl FnOnce() -> V) -> Arc<V> {
-    if let Some(known) = map.get(&key).and_then(Weak::upgrade) {
-        return known;
-    }
-    let made = Arc::new(new());
-    map.insert(key, Arc::downgrade(&made));
-    made
-}
-
 impl Shared for Decoder<'_> {
     fn secret(&mut self, name: &str) -> Arc<SecretCell> {
         self.secrets.cell(name)
     }
 
-    fn remotes(&mut self, remotes: Vec<u32>) -> Arc<Remotes> {
-        shared(&mut self.interned.remotes, remotes.clone(), || Remotes::new(remotes))
+    fn regex(&mut self, pattern: &str) -> Result<Arc<Regex>, RegexError> {
+        let pool = &mut self.interned.regexes;
+        let hash = pool.hash(pattern);
+        if let Some(known) = pool.find(hash, |regex| regex.as_str() == pattern) {
+            return Ok(known);
+        }
+        let regex = Arc::new(Regex::new(pattern)?);
+        pool.insert(hash, &regex);
+        Ok(regex)
+    }
+
+    fn remotes(&mut self, mut remotes: Vec<u32>) -> Arc<Remotes> {
+        remotes.sort_unstable();
+        remotes.dedup();
+        let pool = &mut self.interned.remotes;
+        let hash = pool.hash(&remotes[..]);
+        pool.find(hash, |known| known.as_slice() == remotes).unwrap_or_else(|| {
+            let made = Arc::new(Remotes::new(remotes));
+            pool.insert(hash, &made);
+            made
+        })
     }
 
     fn downstream_tls(&mut self, context: TlsContext) -> Arc<TlsContext> {
-        shared(&mut self.interned.downstream, context.clone(), || context)
+        self.interned.downstream.share(context)
     }
 
     fn upstream_tls(&mut self, context: TlsContext) -> Arc<TlsContext> {
-        shared(&mut self.interned.upstream, context.clone(), || context)
+        self.interned.upstream.share(context)
     }
 
-    fn http(&mut self, bytes: &[u8]) -> Option<Arc<[HttpRule]>> {
-        self.interned.http.get(bytes).and_then(Weak::upgrade)
-    }
-
-    fn add_http(&mut self, bytes: Vec<u8>, rules: &Arc<[HttpRule]>) {
-        self.interned.http.insert(bytes, Arc::downgrade(rules));
+    fn http(&mut self, rules: Vec<HttpRule>) -> Arc<[HttpRule]> {
+        let pool = &mut self.interned.http;
+        let hash = pool.hash(&rules[..]);
+        pool.find(hash, |known| *known == *rules).unwrap_or_else(|| {
+            let made = rules.into();
+            pool.insert(hash, &made);
+            made
+        })
     }
 }

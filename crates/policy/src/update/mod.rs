@@ -2,7 +2,10 @@
 
 mod endpoint;
 mod intern;
+mod keys;
+pub mod limits;
 mod map;
+mod pool;
 mod rejected;
 mod snapshot;
 mod wire;

@@ -1,24 +1,84 @@
-//! The outer fields of a resource, with its entries still serialised.
+//! The outer fields of resources and entries, with what they hold still serialised: equal parts need no second look.
 
-use cilium_proto::cilium::{NetworkPolicy, PortNetworkPolicy};
-use prost::Message;
+use prost::DecodeError;
+use prost::bytes::Buf;
+use prost::encoding::{
+    DecodeContext, WireType, check_wire_type, decode_key, decode_varint, skip_field, string, uint32,
+};
+use thiserror::Error;
 
-/// A resource, with its entries as messages.
-pub(super) struct Outer {
-    pub endpoint_ips: Vec<String>,
-    pub endpoint_id: u64,
-    pub ingress: Vec<PortNetworkPolicy>,
-    pub egress: Vec<PortNetworkPolicy>,
+/// Bytes that are not the message.
+#[derive(Debug, Error)]
+pub(super) enum WireError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("an embedded message is cut off")]
+    CutOff,
 }
 
-impl Outer {
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
-        let message = NetworkPolicy::decode(bytes)?;
-        Ok(Self {
-            endpoint_ips: message.endpoint_ips,
-            endpoint_id: message.endpoint_id,
-            ingress: message.ingress_per_port_policies,
-            egress: message.egress_per_port_policies,
-        })
+/// A `NetworkPolicy` with serialised entries.
+#[derive(Debug, Default)]
+pub(super) struct RawPolicy<'a> {
+    pub endpoint_ips: Vec<String>,
+    pub endpoint_id: u64,
+    pub ingress: Vec<&'a [u8]>,
+    pub egress: Vec<&'a [u8]>,
+}
+
+/// A `PortNetworkPolicy` with serialised rules.
+#[derive(Debug, Default)]
+pub(super) struct RawEntry<'a> {
+    pub port: u32,
+    pub end_port: u32,
+    /// Number of `SocketAddress.Protocol`.
+    pub protocol: u32,
+    pub rules: Vec<&'a [u8]>,
+}
+
+impl<'a> RawPolicy<'a> {
+    pub(super) fn decode(mut bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut policy = Self::default();
+        while bytes.has_remaining() {
+            let (tag, wire_type) = decode_key(&mut bytes)?;
+            match tag {
+                1 => string::merge_repeated(wire_type, &mut policy.endpoint_ips, &mut bytes, DecodeContext::default())?,
+                2 => {
+                    check_wire_type(WireType::Varint, wire_type)?;
+                    policy.endpoint_id = decode_varint(&mut bytes)?;
+                }
+                3 => policy.ingress.push(message(wire_type, &mut bytes)?),
+                4 => policy.egress.push(message(wire_type, &mut bytes)?),
+                _ => skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?,
+            }
+        }
+        Ok(policy)
     }
+}
+
+impl<'a> RawEntry<'a> {
+    pub(super) fn decode(mut bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut entry = Self::default();
+        while bytes.has_remaining() {
+            let (tag, wire_type) = decode_key(&mut bytes)?;
+            match tag {
+                1 => uint32::merge(wire_type, &mut entry.port, &mut bytes, DecodeContext::default())?,
+                2 => uint32::merge(wire_type, &mut entry.protocol, &mut bytes, DecodeContext::default())?,
+                3 => entry.rules.push(message(wire_type, &mut bytes)?),
+                4 => uint32::merge(wire_type, &mut entry.end_port, &mut bytes, DecodeContext::default())?,
+                _ => skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?,
+            }
+        }
+        Ok(entry)
+    }
+}
+
+/// The bytes of an embedded message.
+fn message<'a>(wire_type: WireType, bytes: &mut &'a [u8]) -> Result<&'a [u8], WireError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let length = decode_varint(bytes)?;
+    let whole = *bytes;
+    let split = usize::try_from(length).ok().and_then(|length| whole.split_at_checked(length));
+    let (message, rest) = split.ok_or(WireError::CutOff)?;
+    *bytes = rest;
+    Ok(message)
 }
