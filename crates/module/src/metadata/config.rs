@@ -7,6 +7,7 @@ use cilium_proto::cilium::BpfMetadata;
 
 /// Configuration of one listener.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "as many as the message has")]
 pub(crate) struct Config {
     pub(crate) ingress: bool,
     pub(crate) proxy_id: u16,

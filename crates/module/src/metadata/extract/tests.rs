@@ -22,7 +22,7 @@ fn hosts(policy: u64, addresses: &[&str]) -> (String, Vec<u8>) {
     (policy.to_string(), NetworkPolicyHosts { policy, host_addresses }.encode_to_vec())
 }
 
-/// Endpoint 10.1.1.1 (id 2048) and the ingress addresses 10.1.1.42 and face::42 exist; 111 and 8 are identities.
+/// Endpoint 10.1.1.1 (id 2048) and the ingress addresses 10.1.1.42 and `face::42` exist; 111 and 8 are identities.
 fn metadata(message: BpfMetadata, source: &str, destination: &str) -> Result<Metadata, Refused> {
     let rule = PortNetworkPolicyRule { l7_proto: "r2d2".to_owned(), ..PortNetworkPolicyRule::default() };
     let port = PortNetworkPolicy { port: 4040, rules: vec![rule], ..PortNetworkPolicy::default() };

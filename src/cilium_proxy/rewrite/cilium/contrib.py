@@ -1,0 +1,19 @@
+"""Contrib filters that agents configure and the stock Envoy release lacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Filters the module's own parsers stand in for: `cilium.network` runs them where policy names the protocol.
+_REPLACED = frozenset({"type.googleapis.com/envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy"})
+
+
+def drop(chain: Any, warnings: list[str]) -> bool:
+    """Takes such filters out of a filter chain that `cilium.network` is part of; tells whether there were any."""
+    dropped = [item for item in chain.filters if item.typed_config.type_url in _REPLACED]
+    for item in dropped:
+        warnings.append(
+            f"filter {item.name}: not in the stock Envoy release; cilium.network parses the protocol in its place"
+        )
+        chain.filters.remove(item)
+    return bool(dropped)

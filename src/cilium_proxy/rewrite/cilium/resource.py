@@ -1,0 +1,127 @@
+"""Rewrites one resource: finds every Cilium extension in it, at any depth, and replaces it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cilium_proxy.api import InvalidAnyError, pack, type_url, unpack
+from cilium_proxy.rewrite.cilium import contrib, health_check, listener, module, tls_wrapper
+from cilium_proxy.rewrite.cilium.errors import RewriteError
+
+__all__ = ["RewriteError", "Rewritten", "rewrite"]
+
+# Types that hold no extension: they pass unopened, whatever their size.
+_OPAQUE = frozenset(
+    type_url(name)
+    for name in (
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "envoy.extensions.transport_sockets.tls.v3.Secret",
+        "envoy.service.runtime.v3.Runtime",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """The resource for Envoy, and what its sender should know about the change."""
+
+    resource: Any
+    warnings: tuple[str, ...] = ()
+
+
+def rewrite(resource: Any) -> Rewritten:
+    """Returns the resource (an `Any`) with every Cilium extension in the form stock Envoy has for it.
+
+    A resource without Cilium extensions is returned as it is, byte for byte. Types this Envoy does not know pass
+    unopened; Envoy's own error names them.
+
+    Raises RewriteError when the resource does not parse or a Cilium extension stands where none may.
+    """
+    if resource.type_url in _OPAQUE:
+        return Rewritten(resource)
+    walk = _Walk()
+    changed = walk.envelope(resource, path=())
+    return Rewritten(changed or resource, tuple(walk.warnings))
+
+
+class _Walk:
+    """One pass over a resource; collects warnings on the way."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def envelope(self, envelope: Any, path: tuple[str, ...]) -> Any | None:
+        """What an `Any` becomes; None when it stays as it is."""
+        if module.is_filter(envelope.type_url):
+            self._parse(envelope, path)
+            return module.as_module_filter(envelope)
+        for extension in (tls_wrapper, health_check):
+            if extension.handles(envelope.type_url):
+                return extension.replace(self._parse(envelope, path), path)
+        inner = self._parse(envelope, path)
+        if inner is None or not self.message(inner, path):
+            return None
+        return pack(inner)
+
+    def message(self, message: Any, path: tuple[str, ...]) -> bool:
+        """Rewrites a message in place, children first; tells whether anything changed."""
+        changed = False
+        for name, child in _children(message):
+            changed |= self._child(child, (*path, name))
+        name = message.DESCRIPTOR.full_name
+        if name == "envoy.config.core.v3.ExtensionConfigSource":
+            changed |= _rename_types(message)
+        elif name == "envoy.config.listener.v3.FilterChain":
+            changed |= contrib.drop(message, self.warnings)
+        elif name == "envoy.config.listener.v3.Listener":
+            changed |= listener.finish(message)
+        return changed
+
+    def _child(self, child: Any, path: tuple[str, ...]) -> bool:
+        if child.DESCRIPTOR.full_name != "google.protobuf.Any":
+            return self.message(child, path)
+        replacement = self.envelope(child, path)
+        if replacement is None:
+            return False
+        child.CopyFrom(replacement)
+        return True
+
+    @staticmethod
+    def _parse(envelope: Any, path: tuple[str, ...]) -> Any | None:
+        try:
+            return unpack(envelope)
+        except InvalidAnyError as error:
+            raise RewriteError(path, str(error)) from error
+
+
+def _children(message: Any) -> Iterator[tuple[str, Any]]:
+    """The messages directly inside, each with the name an operator would look for."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            if field.message_type.fields_by_name["value"].message_type is not None:
+                yield from ((f"{field.name}[{key}]", child) for key, child in value.items())
+        elif field.is_repeated:
+            yield from ((f"{field.name}[{_label(child, index)}]", child) for index, child in enumerate(value))
+        else:
+            yield field.name, value
+
+
+def _label(message: Any, index: int) -> str:
+    field = message.DESCRIPTOR.fields_by_name.get("name")
+    if field is None or field.message_type is not None or field.is_repeated:
+        return str(index)
+    return str(message.name or index)
+
+
+def _rename_types(source: Any) -> bool:
+    """Discovered extensions arrive rewritten, so the types a filter waits for are those of the rewritten ones."""
+    renamed = [module.extension_url(url) for url in source.type_urls]
+    if renamed == list(source.type_urls):
+        return False
+    del source.type_urls[:]
+    source.type_urls.extend(renamed)
+    return True
