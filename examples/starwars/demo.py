@@ -96,15 +96,23 @@ def backend() -> Iterator[None]:
 
 def send(request: Request, proxy: Proxy) -> bool:
     """Sends a request from the ship's address, shows what came of it; False when policy did not do what it says."""
-    with httpx.Client(transport=httpx.HTTPTransport(local_address=SHIPS[request.ship])) as client:
-        reply = client.request(request.method, DEATHSTAR + request.path)
-        source, port = reply.extensions["network_stream"].get_extra_info("client_addr")[:2]
-    denied = reply.status_code == httpx.codes.FORBIDDEN
-    verdict = "DENIED " if denied else "ALLOWED"
     print(f"\n  {request.ship} ({SHIPS[request.ship]})  {request.method} {request.path}")
-    print(f"    {verdict} {reply.status_code}  {reply.text.strip()}")
-    print(f"    log     {proxy.wait_for(f'{source}:{port}', LOG_LIMIT)}")
-    return reply.status_code == (httpx.codes.OK if request.allowed else httpx.codes.FORBIDDEN)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=SHIPS[request.ship])) as client:
+            reply = client.request(request.method, DEATHSTAR + request.path)
+            source, port = reply.extensions["network_stream"].get_extra_info("client_addr")[:2]
+        allowed = reply.status_code == httpx.codes.OK
+        print(f"    {'ALLOWED' if allowed else 'DENIED'} {reply.status_code}: {reply.text.strip()}")
+        line = proxy.wait_for(f"{source}:{port}", LOG_LIMIT)
+    except httpx.TransportError as error:
+        allowed = False
+        print(f"    REFUSED connection: {error}")
+        line = proxy.wait_for(f"{SHIPS[request.ship]}:", LOG_LIMIT)
+    _, dropped, reason = line.partition("DROPPED")
+    if dropped:
+        print(f"    reason  {reason.partition('): ')[2]}")
+    print(f"    log     {line}")
+    return allowed == request.allowed
 
 
 def send_all(requests: list[Request], proxy: Proxy) -> bool:
@@ -117,11 +125,18 @@ def until_enforced(request: Request, limit: float) -> float:
     """Repeats a request until policy allows it; returns the seconds it took."""
     started = time.monotonic()
     with httpx.Client(transport=httpx.HTTPTransport(local_address=SHIPS[request.ship])) as client:
-        while client.request(request.method, DEATHSTAR + request.path).status_code != httpx.codes.OK:
+        while not _allowed(client, request):
             if time.monotonic() - started > limit:
                 sys.exit(f"the changed policy was not enforced within {limit:g} s")
             time.sleep(0.02)
     return time.monotonic() - started
+
+
+def _allowed(client: httpx.Client, request: Request) -> bool:
+    try:
+        return client.request(request.method, DEATHSTAR + request.path).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 def main() -> int:
