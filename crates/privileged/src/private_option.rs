@@ -12,10 +12,14 @@ pub const LEVEL: i32 = 0x0043_494C;
 /// is permitted, and bound to the address of its family: the address only where the port is 0 (the port is then chosen
 /// on connect), else both. A socket of a family with no address here is left as it is.
 pub const SOURCE_ADDRESS: i32 = 1;
+/// As [`SOURCE_ADDRESS`], but decided and done in connect(2), where the destination is known: a socket that connects to
+/// the source address itself, or to what [`crate::local_destination`] calls local, is left as it is. For clusters whose
+/// host is chosen after the options are set.
+pub const SOURCE_ADDRESS_ON_CONNECT: i32 = 5;
 /// Value: u32. `SO_MARK`.
 pub const MARK: i32 = 2;
-/// Value: u32, seconds. `SO_LINGER`, on a socket that an earlier `SOURCE_ADDRESS` bound to a port; others are left as
-/// they are. Seconds of 0 reset the connection when it is closed, which frees the port at once.
+/// Value: u32, seconds. `SO_LINGER`, on a socket that an earlier option bound (or will bind, on connect) to a port;
+/// others are left as they are. Seconds of 0 reset the connection when it is closed, which frees the port at once.
 pub const LINGER: i32 = 3;
 /// Value: u32, not 0. `IP_TRANSPARENT` or `IPV6_TRANSPARENT`, whichever the socket's family has. For listeners.
 pub const TRANSPARENT: i32 = 4;

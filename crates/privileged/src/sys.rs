@@ -3,7 +3,10 @@
 
 use std::ffi::{CStr, c_int, c_long, c_uint};
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::catch_unwind;
+use std::sync::OnceLock;
 
 use rustix::io::{Errno, Result, fcntl_dupfd_cloexec};
 
@@ -181,6 +184,46 @@ pub fn keep_across_exec(fd: RawFd) -> Result<()> {
     }
     // SAFETY: borrowed for one fcntl(2) only, which fails with EBADF where the number is not open.
     rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(fd) }, rustix::io::FdFlags::empty())
+}
+
+/// Called by the socket shim in connect(2) with the destination, 4 or 16 bytes: 1 local, 0 not, -1 cannot say.
+pub type LocalCheck = unsafe extern "C" fn(*const u8, usize) -> c_int;
+
+/// The symbol with which the socket shim takes a [`LocalCheck`].
+pub const SET_LOCAL_CHECK: &CStr = c"cilium_sockets_set_local_check";
+
+static CHECK: OnceLock<fn(IpAddr) -> bool> = OnceLock::new();
+
+/// Gives the preloaded socket shim this check; the first one given stays. Whether there is a shim in this process.
+pub(crate) fn set_local_check(check: fn(IpAddr) -> bool) -> bool {
+    // SAFETY: a look-up by a C string's name; the result is checked.
+    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, SET_LOCAL_CHECK.as_ptr()) };
+    if symbol.is_null() {
+        return false;
+    }
+    let _ = CHECK.set(check);
+    // SAFETY: only the shim, of this same workspace, defines this name, with this type.
+    let set = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(LocalCheck)>(symbol) };
+    // SAFETY: `is_local` stays: Envoy is told not to unload the module that registers it (`do_not_close`).
+    unsafe { set(is_local) };
+    true
+}
+
+/// A [`LocalCheck`].
+///
+/// # Safety
+/// `address` points to `length` readable bytes.
+unsafe extern "C" fn is_local(address: *const u8, length: usize) -> c_int {
+    if address.is_null() {
+        return -1;
+    }
+    // SAFETY: not null, and the caller's promise; bytes need no alignment.
+    let bytes = unsafe { std::slice::from_raw_parts(address, length) };
+    let ipv4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let ip = ipv4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    let (Ok(ip), Some(check)) = (ip, CHECK.get()) else { return -1 };
+    // A panic must not reach the caller, which is C to us.
+    catch_unwind(|| check(ip)).map_or(-1, c_int::from)
 }
 
 /// Blocks all signals in the calling thread, so that they reach the threads which expect them.

@@ -5,12 +5,13 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cilium_privileged::private_option::{LINGER, MARK, SOURCE_ADDRESS, TRANSPARENT};
+use cilium_privileged::private_option::{LINGER, MARK, SOURCE_ADDRESS, SOURCE_ADDRESS_ON_CONNECT, TRANSPARENT};
 use cilium_privileged::{SourceAddresses, sys};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_linger, set_socket_reuseaddr, socket_domain};
 use rustix::net::{AddressFamily, bind, getsockname};
 
+use crate::on_connect;
 use crate::real::SERVICE;
 
 /// Whether this process was refused a privileged option: it has no capabilities, and will not get any.
@@ -20,6 +21,13 @@ static UNPRIVILEGED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn apply(socket: BorrowedFd<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
     match name {
         SOURCE_ADDRESS => bind_source(socket, &SourceAddresses::decode(value).ok_or(Errno::INVAL)?),
+        SOURCE_ADDRESS_ON_CONNECT => {
+            let addresses = SourceAddresses::decode(value).ok_or(Errno::INVAL)?;
+            match source_for(internet_family(socket)?, &addresses) {
+                Some(source) => on_connect::remember(socket, source),
+                None => Ok(()),
+            }
+        }
         MARK => {
             let mark = number(value)?;
             privileged(|| sys::set_mark(socket, mark), || SERVICE.set_mark(socket, mark))
@@ -34,19 +42,25 @@ pub(crate) fn apply(socket: BorrowedFd<'_>, name: i32, value: &[u8]) -> Result<(
 }
 
 fn bind_source(socket: BorrowedFd<'_>, addresses: &SourceAddresses) -> Result<(), Errno> {
-    let family = internet_family(socket)?;
-    let address = match family {
+    source_for(internet_family(socket)?, addresses).map_or(Ok(()), |source| bind_to(socket, source))
+}
+
+fn source_for(family: AddressFamily, addresses: &SourceAddresses) -> Option<SocketAddr> {
+    match family {
         AddressFamily::INET => addresses.ipv4.map(SocketAddr::V4),
         _ => addresses.ipv6.map(SocketAddr::V6),
-    };
-    let Some(address) = address else { return Ok(()) };
+    }
+}
+
+/// Makes the socket, which is of the address's family, transparent, and binds it.
+pub(crate) fn bind_to(socket: BorrowedFd<'_>, source: SocketAddr) -> Result<(), Errno> {
     // An address of this host can be bound without: bind decides.
-    let transparent = make_transparent(socket, family);
+    let transparent = make_transparent(socket, internet_family(socket)?);
     set_socket_reuseaddr(socket, true)?;
-    if address.port() == 0 {
+    if source.port() == 0 {
         sys::set_bind_address_no_port(socket)?;
     }
-    match (bind(socket, &address), transparent) {
+    match (bind(socket, &source), transparent) {
         // The reason behind the reason.
         (Err(Errno::ADDRNOTAVAIL), Err(errno)) => Err(errno),
         (outcome, _) => outcome,
@@ -54,10 +68,14 @@ fn bind_source(socket: BorrowedFd<'_>, addresses: &SourceAddresses) -> Result<()
 }
 
 fn linger(socket: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
-    let address = SocketAddr::try_from(getsockname(socket)?)?;
-    if address.port() == 0 {
+    if on_connect::linger(socket, seconds) {
         return Ok(());
     }
+    let address = SocketAddr::try_from(getsockname(socket)?)?;
+    if address.port() == 0 { Ok(()) } else { set_linger(socket, seconds) }
+}
+
+pub(crate) fn set_linger(socket: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
     set_socket_linger(socket, Some(Duration::from_secs(seconds.into())))
 }
 
