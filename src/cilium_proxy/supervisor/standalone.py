@@ -14,6 +14,7 @@ from pathlib import Path
 from cilium_proxy.api import to_dict
 from cilium_proxy.config import Address, Config
 from cilium_proxy.observe import AccessLogService
+from cilium_proxy.policy import world
 from cilium_proxy.relay.channel import HOSTS, POLICIES, PolicyChannel
 from cilium_proxy.relay.enforce import Enforcer, RefusedError
 from cilium_proxy.relay.resources import ResourceCache
@@ -54,7 +55,9 @@ class Standalone:
         self.cache = ResourceCache()
         self._xds = XdsServer(directory / "xds.sock", self.cache)
         self.access_log = AccessLogService(directory / ACCESS_LOG, config.access_log, first.names)
-        self._control = ControlServer(directory / state_directory.CONTROL, {"status": self.status})
+        self._control = ControlServer(
+            directory / state_directory.CONTROL, {"status": self.status, "policies": self.policies}
+        )
         self.enforcer = Enforcer(self.channel, self.cache)
         admin: Address | Path = config.admin or directory / "admin.sock"
         self.supervisor = Supervisor(
@@ -98,6 +101,11 @@ class Standalone:
     async def status(self) -> dict[str, object]:
         """What `cilium-proxy status` shows."""
         return describe(self)
+
+    async def policies(self) -> dict[str, object]:
+        """What `cilium-proxy explain` evaluates: the policies in force and the names of those they speak of."""
+        current = self.enforcer.current or self._first
+        return world.describe(current.config, current.compiled)
 
     @property
     def config(self) -> Config:

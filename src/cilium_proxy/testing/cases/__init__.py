@@ -8,12 +8,12 @@
 The engine is the proxy's own. `cilium-proxy test` and the pytest plugin are built on this.
 """
 
+from cilium_proxy.policy.world import UnknownPeerError, World, build
 from cilium_proxy.testing.cases import junit
 from cilium_proxy.testing.cases.coverage import Coverage
 from cilium_proxy.testing.cases.load import find, load
 from cilium_proxy.testing.cases.model import Case, CaseFile, Expectation, Request, peers
 from cilium_proxy.testing.cases.run import Outcome, run_case
-from cilium_proxy.testing.cases.world import UnknownPeerError, World, build
 
 __all__ = [
     "Case",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from cilium_proxy.policy.world import World
 from cilium_proxy.testing.cases.run import Outcome
-from cilium_proxy.testing.cases.world import World
 
 
 @dataclass(slots=True)
@@ -18,8 +18,8 @@ class Coverage:
 
     def add_rules(self, world: World) -> None:
         """Counts the rules of the policies. The same rule in several endpoints' policies counts once."""
-        for name, mark in world.compiled.places.items():
-            self.rules.setdefault(name, str(mark))
+        for name, place in world.places.items():
+            self.rules.setdefault(name, place)
         for resource, position, rule in _all_rules(world):
             self.rules.setdefault(_key(resource, position, rule), f"resource {resource}")
 
@@ -41,7 +41,7 @@ def _key(resource: str, position: str | None, name: str | None) -> str:
 
 
 def _all_rules(world: World) -> Iterator[tuple[str, str, str | None]]:
-    for resource, message in world.compiled.resources.items():
+    for resource, message in world.resources.items():
         for direction in ("ingress", "egress"):
             for number, entry in enumerate(message.get(f"{direction}_per_port_policies", [])):
                 for index, rule in enumerate(entry.get("rules", [])):

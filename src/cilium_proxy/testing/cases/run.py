@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from cilium_proxy.config import Direction
 from cilium_proxy.policy import HttpVerdict, Verdict
+from cilium_proxy.policy.world import Own, UnknownPeerError, World
 from cilium_proxy.testing.cases.load import problem
 from cilium_proxy.testing.cases.model import Case, Expectation, Pairs
-from cilium_proxy.testing.cases.world import Own, UnknownPeerError, World
 from cilium_proxy.yaml import ProblemsError
 
 DECIDED = ("allowed_by_rule", "denied_by_rule")
@@ -83,9 +83,9 @@ def run_case(world: World, case: Case) -> Outcome:
         proxy_id=case.proxy_id,
         headers=headers,
     )
-    place = world.compiled.places.get(verdict.rule or "")
+    place = world.places.get(verdict.rule or "", "")
     decided = tuple((own.resource, one.position, one.rule) for one in answers if one.code in DECIDED)
-    return Outcome(case, verdict, differences, explanation.text, str(place or ""), decided)
+    return Outcome(case, verdict, differences, explanation.text, place, decided)
 
 
 def resolve(world: World, case: Case) -> Question:
@@ -94,7 +94,7 @@ def resolve(world: World, case: Case) -> Question:
     own_text, other = (case.target, case.source) if direction == "ingress" else (case.source, case.target)
     own = world.own(own_text)
     if own is None:
-        known = ", ".join(endpoint.name for endpoint in world.config.endpoints) or "none"
+        known = ", ".join(endpoint.name for endpoint in world.endpoints) or "none"
         message = f"`{own_text}` is not an endpoint; {direction} policies belong to endpoints: {known}"
         raise ProblemsError([problem(case, message, "name one of them")])
     try:
@@ -102,8 +102,8 @@ def resolve(world: World, case: Case) -> Question:
     except UnknownPeerError as error:
         fix = "correct it or add it to the endpoints or identities"
         raise ProblemsError([problem(case, str(error), fix)]) from None
-    listener = world.listener(own, direction)
-    port = case.port or (listener.port if listener else None)
+    opening = world.opening(own, direction)
+    port = case.port or (opening.port if opening else None)
     if port is None:
         message = f"has no port, and {own.name} has no single {direction} listener"
         raise ProblemsError([problem(case, message, "add `port`")])
