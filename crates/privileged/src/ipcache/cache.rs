@@ -101,12 +101,9 @@ impl Cache {
         (now.saturating_sub(entry.stamp) < ttl && self.is_kept(entry.stamp, now)).then_some(entry.identity)
     }
 
-    /// Keeps an answer that the map has just given.
-    pub(super) fn insert(&self, address: Address, identity: u32) {
-        self.insert_at(address, identity, self.now());
-    }
-
-    fn insert_at(&self, address: Address, identity: u32, now: u64) {
+    /// Keeps the map's answer to a question asked at this time: what was asked before a clearing, of another map
+    /// maybe, is cleared with the rest.
+    pub(super) fn insert(&self, address: Address, identity: u32, asked: u64) {
         let set = self.set(address);
         // Its own slot, or an empty one, or the oldest: an empty slot counts as older than any.
         let age = |slot: &&Slot| match slot.read() {
@@ -115,7 +112,7 @@ impl Cache {
             Some(entry) => (2, entry.stamp),
         };
         if let Some(slot) = set.iter().min_by_key(age) {
-            slot.write(Entry { address, identity, stamp: now });
+            slot.write(Entry { address, identity, stamp: asked });
         }
     }
 
@@ -143,7 +140,8 @@ impl Cache {
         &self.slots[index]
     }
 
-    fn now(&self) -> u64 {
+    /// Nanoseconds since the table was made.
+    pub(super) fn now(&self) -> u64 {
         nanoseconds(self.start.elapsed())
     }
 }

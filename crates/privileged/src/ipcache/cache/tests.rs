@@ -18,7 +18,7 @@ fn without_gc() -> Cache {
 #[test]
 fn an_answer_is_used_until_its_time_is_over() {
     let cache = without_gc();
-    cache.insert_at(address("10.0.0.1"), 7, 100);
+    cache.insert(address("10.0.0.1"), 7, 100);
     assert_eq!(cache.get_at(address("10.0.0.1"), 3 * MILLISECOND, 100 + 3 * MILLISECOND - 1), Some(7));
     assert_eq!(cache.get_at(address("10.0.0.1"), 3 * MILLISECOND, 100 + 3 * MILLISECOND), None);
 }
@@ -26,15 +26,15 @@ fn an_answer_is_used_until_its_time_is_over() {
 #[test]
 fn a_later_answer_replaces_the_earlier() {
     let cache = without_gc();
-    cache.insert_at(address("10.0.0.1"), 7, 100);
-    cache.insert_at(address("10.0.0.1"), 8, 200);
+    cache.insert(address("10.0.0.1"), 7, 100);
+    cache.insert(address("10.0.0.1"), 8, 200);
     assert_eq!(cache.get_at(address("10.0.0.1"), MILLISECOND, 300), Some(8));
 }
 
 #[test]
 fn families_do_not_mix() {
     let cache = without_gc();
-    cache.insert_at(address("0.0.0.1"), 7, 100);
+    cache.insert(address("0.0.0.1"), 7, 100);
     assert_eq!(cache.get_at(address("::1"), MILLISECOND, 100), None);
     assert_eq!(cache.get_at(address("::ffff:0.0.0.1"), MILLISECOND, 100), None);
 }
@@ -43,8 +43,8 @@ fn families_do_not_mix() {
 fn a_collection_throws_away_all_but_the_young() {
     let cache = Cache::new(Duration::from_millis(30));
     let ttl = 1_000 * MILLISECOND;
-    cache.insert_at(address("10.0.0.1"), 7, 10 * MILLISECOND);
-    cache.insert_at(address("10.0.0.2"), 8, 30 * MILLISECOND - MILLISECOND / 2);
+    cache.insert(address("10.0.0.1"), 7, 10 * MILLISECOND);
+    cache.insert(address("10.0.0.2"), 8, 30 * MILLISECOND - MILLISECOND / 2);
     assert_eq!(cache.get_at(address("10.0.0.1"), ttl, 30 * MILLISECOND - 1), Some(7));
     assert_eq!(cache.get_at(address("10.0.0.1"), ttl, 30 * MILLISECOND), None);
     assert_eq!(cache.get_at(address("10.0.0.2"), ttl, 59 * MILLISECOND), Some(8));
@@ -54,12 +54,22 @@ fn a_collection_throws_away_all_but_the_young() {
 #[test]
 fn cleared_answers_are_gone_and_new_ones_kept() {
     let cache = without_gc();
-    cache.insert(address("10.0.0.1"), 7);
+    cache.insert(address("10.0.0.1"), 7, cache.now());
     assert_eq!(cache.get(address("10.0.0.1"), Duration::from_secs(60)), Some(7));
     cache.clear();
     assert_eq!(cache.get(address("10.0.0.1"), Duration::from_secs(60)), None);
-    cache.insert(address("10.0.0.1"), 8);
+    cache.insert(address("10.0.0.1"), 8, cache.now());
     assert_eq!(cache.get(address("10.0.0.1"), Duration::from_secs(60)), Some(8));
+}
+
+#[test]
+fn an_answer_asked_for_before_a_clearing_is_not_used() {
+    let cache = without_gc();
+    let asked = cache.now();
+    while cache.now() == asked {}
+    cache.clear();
+    cache.insert(address("10.0.0.1"), 7, asked);
+    assert_eq!(cache.get(address("10.0.0.1"), Duration::from_secs(60)), None);
 }
 
 proptest! {
@@ -72,7 +82,7 @@ proptest! {
         for (time, (insert, host, identity)) in operations.into_iter().enumerate() {
             let address = Address::from(IpAddr::from(host.to_be_bytes()));
             if insert {
-                cache.insert_at(address, identity, time as u64);
+                cache.insert(address, identity, time as u64);
                 last.insert(host, identity);
             } else if let Some(found) = cache.get_at(address, u64::MAX, time as u64) {
                 prop_assert_eq!(Some(&found), last.get(&host));
@@ -94,7 +104,7 @@ fn concurrent_readers_never_see_half_an_answer() {
                 let mut number = offset;
                 while !done.load(Ordering::Relaxed) {
                     let (identity, address) = host(number);
-                    cache.insert_at(address, identity, u64::from(number));
+                    cache.insert(address, identity, u64::from(number));
                     number = number.wrapping_add(7);
                 }
             })
