@@ -1,21 +1,29 @@
-//! NPHDS: identities of addresses. Longest prefix wins, IPv4 and IPv6 apart.
+//! NPHDS: identities of addresses. The longest prefix wins, IPv4 and IPv6 apart.
 
-use std::collections::HashMap;
+mod entry;
+mod levels;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use cilium_proto::cilium::NetworkPolicyHosts;
 use prost::Message;
 
-use crate::update::Rejected;
+use crate::decode::{At, FieldError};
+use crate::hosts::entry::Host;
+use crate::hosts::levels::Levels;
+use crate::update::{Rejected, UpdateKind};
 
 /// A set of changes to the named resources. Names are identities in decimal.
 #[derive(Debug, Clone, Copy)]
 pub struct HostUpdate<'a> {
-    /// The sender's version, for messages.
+    /// The sender's version.
     pub version: &'a str,
     /// Whether `upserts` is all there is, or what changed.
-    pub kind: crate::UpdateKind,
+    pub kind: UpdateKind,
     /// The stream to the sender was opened anew since the last accepted update: nothing of the old one is kept.
     pub new_stream: bool,
     /// Resource names with serialised `cilium.NetworkPolicyHosts` messages.
@@ -27,38 +35,36 @@ pub struct HostUpdate<'a> {
 /// Identities by address prefix; immutable.
 #[derive(Debug, Clone, Default)]
 pub struct HostMap {
-    /// By prefix length, longest first.
-    v4: Vec<(u32, Arc<HashMap<u32, u64>>)>,
-    v6: Vec<(u32, Arc<HashMap<u128, u64>>)>,
+    v4: Levels<u32>,
+    v6: Levels<u128>,
 }
 
 impl HostMap {
     /// Applies an update whole, or refuses it.
     pub fn update(&self, update: &HostUpdate<'_>) -> Result<Self, Rejected> {
-        let delta = update.kind == crate::UpdateKind::Delta;
+        let delta = update.kind == UpdateKind::Delta;
         let mut map = if delta && !update.new_stream { self.clone() } else { Self::default() };
         let mut messages = Vec::with_capacity(update.upserts.len());
         for (name, bytes) in update.upserts {
-            messages.push(NetworkPolicyHosts::decode(*bytes).map_err(|error| {
+            let message = NetworkPolicyHosts::decode(*bytes).map_err(|error| {
                 Rejected::resource_problem(name, format!("not a NetworkPolicyHosts message: {error}"))
-            })?);
+            })?;
+            let identity = u32::try_from(message.policy).map_err(|_| {
+                let problem = format!("{} is above {}, the last identity", message.policy, u32::MAX);
+                Rejected::field_problem(name, None, FieldError::new("policy", problem))
+            })?;
+            messages.push((*name, identity, message.host_addresses));
         }
         if delta {
+            let mut replaced: HashSet<u32> = messages.iter().map(|(_, identity, _)| *identity).collect();
             for name in update.removed {
-                let identity = name
-                    .parse()
-                    .map_err(|_| Rejected::resource_problem(name, format!("Invalid removed resource name '{name}'")))?;
-                map.remove(identity);
+                replaced.extend(removed_identity(name)?);
             }
-            for message in &messages {
-                map.remove(message.policy);
-            }
+            map.v4.remove(&replaced);
+            map.v6.remove(&replaced);
         }
-        for message in &messages {
-            for host in &message.host_addresses {
-                map.insert(host, message.policy)
-                    .map_err(|problem| Rejected::resource_problem(&message.policy.to_string(), problem))?;
-            }
+        for (name, identity, hosts) in &messages {
+            map.insert_all(*identity, hosts).map_err(|error| Rejected::field_problem(name, None, error))?;
         }
         Ok(map)
     }
@@ -66,73 +72,59 @@ impl HostMap {
     /// The identity of an address; `None` if no prefix holds it.
     #[must_use]
     pub fn resolve(&self, address: IpAddr) -> Option<u32> {
-        let identity = match address {
-            IpAddr::V4(v4) => self.v4.iter().find_map(|(len, map)| map.get(&(v4.to_bits() & mask4(*len)))),
-            IpAddr::V6(v6) => self.v6.iter().find_map(|(len, map)| map.get(&(v6.to_bits() & mask6(*len)))),
-        };
-        identity.and_then(|id| u32::try_from(*id).ok())
-    }
-
-    fn remove(&mut self, identity: u64) {
-        for (_, map) in &mut self.v4 {
-            Arc::make_mut(map).retain(|_, id| *id != identity);
-        }
-        for (_, map) in &mut self.v6 {
-            Arc::make_mut(map).retain(|_, id| *id != identity);
+        match address {
+            IpAddr::V4(v4) => self.v4.resolve(v4.to_bits()),
+            IpAddr::V6(v6) => self.v6.resolve(v6.to_bits()),
         }
     }
 
-    fn insert(&mut self, host: &str, identity: u64) -> Result<(), String> {
-        let (address, len) = match host.split_once('/') {
-            Some((address, len)) => (address, Some(parse_len(len, host)?)),
-            None => (host, None),
+    /// Number of prefixes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Whether there is no prefix.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn insert_all(&mut self, identity: u32, hosts: &[String]) -> Result<(), FieldError> {
+        let mut seen = BTreeSet::new();
+        for (index, host) in hosts.iter().enumerate() {
+            let inserted = if host.is_empty() {
+                Err("must not be empty".to_owned())
+            } else if seen.insert(host) {
+                self.insert(identity, host)
+            } else {
+                Err(format!("NetworkPolicyHosts: Duplicate host entry '{host}' for policy {identity}"))
+            };
+            inserted.map_err(|problem| FieldError::new("", problem)).at_index("host_addresses", index)?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, identity: u32, host: &str) -> Result<(), String> {
+        let existing = match Host::parse(host, identity)? {
+            Host::V4(address, length) => self.v4.insert(address, length, identity),
+            Host::V6(address, length) => self.v6.insert(address, length, identity),
         };
-        let invalid = || format!("NetworkPolicyHosts: Invalid host entry '{host}' for policy {identity}");
-        let existing = match address.parse().map_err(|_| invalid())? {
-            IpAddr::V4(v4) => {
-                let len = check(v4.to_bits().into(), 32, len, host)?;
-                let map = level(&mut self.v4, len);
-                *map.entry(v4.to_bits()).or_insert(identity)
-            }
-            IpAddr::V6(v6) => {
-                let len = check(v6.to_bits(), 128, len, host)?;
-                let map = level(&mut self.v6, len);
-                *map.entry(v6.to_bits()).or_insert(identity)
-            }
-        };
-        if existing == identity { Ok(()) } else { Err(invalid()) }
+        match existing {
+            None => Ok(()),
+            Some(existing) => Err(format!(
+                "NetworkPolicyHosts: Duplicate host entry '{host}' for policy {identity}, already mapped to {existing}"
+            )),
+        }
     }
 }
 
-fn level<A: Clone>(levels: &mut Vec<(u32, Arc<HashMap<A, u64>>)>, len: u32) -> &mut HashMap<A, u64> {
-    let index = levels.partition_point(|(l, _)| *l > len);
-    if levels.get(index).is_none_or(|(l, _)| *l != len) {
-        levels.insert(index, (len, Arc::default()));
+/// The identity in the name of a removed resource. One that is too large was never there.
+fn removed_identity(name: &str) -> Result<Option<u32>, Rejected> {
+    let invalid = || Rejected::resource_problem(name, format!("Invalid removed resource name '{name}'"));
+    if !name.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(invalid());
     }
-    Arc::make_mut(&mut levels[index].1)
-}
-
-fn parse_len(text: &str, host: &str) -> Result<u32, String> {
-    let valid = text.bytes().all(|b| b.is_ascii_digit()) && !(text.len() > 1 && text.starts_with('0'));
-    let len = text.parse().ok().filter(|_| valid);
-    len.ok_or_else(|| format!("NetworkPolicyHosts: Invalid prefix length in '{host}'"))
-}
-
-fn check(bits: u128, max: u32, len: Option<u32>, host: &str) -> Result<u32, String> {
-    let len = len.unwrap_or(max);
-    if len > max {
-        return Err(format!("NetworkPolicyHosts: Invalid prefix length in '{host}'"));
-    }
-    if bits & !(u128::MAX.checked_shl(max - len).unwrap_or(0)) != 0 {
-        return Err(format!("NetworkPolicyHosts: Non-prefix bits set in '{host}'"));
-    }
-    Ok(len)
-}
-
-fn mask4(len: u32) -> u32 {
-    u32::MAX.checked_shl(32 - len).unwrap_or(0)
-}
-
-fn mask6(len: u32) -> u128 {
-    u128::MAX.checked_shl(128 - len).unwrap_or(0)
+    let identity: u64 = name.parse().map_err(|_| invalid())?;
+    Ok(u32::try_from(identity).ok())
 }
