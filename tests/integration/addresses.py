@@ -1,5 +1,7 @@
 """Loopback addresses and ports."""
 
+import errno
+import random
 import socket
 
 import pytest
@@ -8,9 +10,17 @@ CLIENT, STRANGER = "127.0.0.3", "127.0.0.4"
 
 
 def free_port(host="127.0.0.1"):
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on, below those that the kernel gives to clients."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                raise
+            return port
 
 
 def has_ipv6():

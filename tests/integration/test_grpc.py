@@ -33,10 +33,11 @@ async def server(host, directory):
 
 async def test_calls_are_allowed_and_denied_by_method(server, files, run):
     files.settings["listeners"][0]["upstream"] = f"{files.upstream.rpartition(':')[0]}:{server}"
+    # gRPC cannot choose its source address.
+    files.settings["identities"][0]["cidrs"] = ["127.0.0.1/32", "::1/128"]
     files.save()
     files.policy(http_rule(method="POST", path="/test.Echo/(Open|Chat)"))
     run(files)
-    # gRPC cannot choose its source address; here every loopback address is the client.
     options = [("grpc.enable_http_proxy", 0)]
     async with grpc.aio.insecure_channel(files.address, options=options) as channel:
         assert await channel.unary_unary("/test.Echo/Open")(b"hello", timeout=LIMIT) == b"hello"

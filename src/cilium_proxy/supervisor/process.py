@@ -89,10 +89,9 @@ class EnvoyProcess:
             on_line(line)
 
     def errors(self) -> list[str]:
-        """Its log's warnings and errors: why it does not run."""
-        levels = ("[error]", "[critical]")
-        found = [line for line in self.lines if line.startswith(levels)]
-        return found or list(self.lines)[-10:]
+        """Its log's errors: why it does not run. A wrong argument is reported at the end of the usage."""
+        found = [line for line in self.lines if line.startswith(("[error]", "[critical]"))]
+        return found or [line for line in self.lines if line and not line[0].isspace()][-5:]
 
 
 def describe_exit(code: int) -> str:

@@ -10,21 +10,11 @@ from typing import Literal
 from cilium_proxy.supervisor.admin import Admin, AdminError
 from cilium_proxy.supervisor.backoff import Backoff
 from cilium_proxy.supervisor.command import EnvoyCommand
+from cilium_proxy.supervisor.envoy_log import EnvoyLog
 from cilium_proxy.supervisor.process import EnvoyProcess, describe_exit
 
 _log = logging.getLogger(__name__)
-# Shown as Envoy's own log level says.
-_envoy_log = logging.getLogger("envoy")
-_envoy_log.setLevel(logging.DEBUG)
 _POLL = 0.05
-_LEVELS = {
-    "[trace]": logging.DEBUG,
-    "[debug]": logging.DEBUG,
-    "[info]": logging.INFO,
-    "[warning]": logging.WARNING,
-    "[error]": logging.ERROR,
-    "[critical]": logging.CRITICAL,
-}
 
 State = Literal["starting", "running", "waiting to restart", "draining", "stopped"]
 
@@ -66,7 +56,7 @@ class Supervisor:
         started = False
         try:
             while not self._stopping.is_set():
-                self.process = process = await EnvoyProcess.start(self._command, _pass_on)
+                self.process = process = await EnvoyProcess.start(self._command, EnvoyLog())
                 self.state = "starting"
                 started = await self._attend(process, started)
                 if not self._stopping.is_set():
@@ -139,12 +129,3 @@ class Supervisor:
             _log.info("connections are still open after %g s of draining", self.drain_time)
         except AdminError as error:
             _log.warning("cannot drain: %s", error)
-
-
-def _pass_on(line: str) -> None:
-    level, text = logging.INFO, line
-    for mark, known in _LEVELS.items():
-        if line.startswith(mark):
-            level, text = known, line[len(mark) :]
-            break
-    _envoy_log.log(level, "envoy: %s", text)
