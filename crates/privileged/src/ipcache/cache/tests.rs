@@ -110,17 +110,17 @@ fn concurrent_readers_never_see_half_an_answer() {
             })
         })
         .collect();
-    let mut found = 0;
-    for number in 0..200_000 {
+    let (mut found, mut number) = (0, 0_u32);
+    while found < 100_000 {
         let (identity, address) = host(number);
         if let Some(seen) = cache.get_at(address, u64::MAX, u64::MAX / 2) {
             assert_eq!(seen, identity);
             found += 1;
         }
+        number = number.wrapping_add(1);
     }
     done.store(true, Ordering::Relaxed);
     for writer in writers {
         writer.join().unwrap();
     }
-    assert!(found > 0);
 }
