@@ -36,7 +36,7 @@ _COMPACT = re.compile(
     rf"(?:.*?\d\d:\d\d:\d\d\.\d+|N/A): {_END.format('source')} (?P<arrow>->|<-) {_END.format('target')} "
     r"(?P<kind>\S+) (?P<verdict>[A-Z]+) \((?P<summary>.*?)\)(?:: .*)?$"
 )
-_REQUEST = re.compile(r"(?P<method>\S+) [a-z]+://(?P<host>[^/\s]*)(?P<path>\S*?)\)?$")
+_REQUEST = re.compile(r"(?P<method>\S+) [a-z]+://(?P<host>[^/\s]*)(?P<path>\S*)$")
 
 
 def parse(line: str) -> Logged:
@@ -81,7 +81,11 @@ def _compact(line: str) -> Logged:
         )
     headers = None
     if found["kind"].startswith("http"):
-        request = _REQUEST.search(found["summary"].partition(" (")[2] or found["summary"])
+        summary = found["summary"]
+        if found["arrow"] == "<-":
+            # A response has its request in parentheses.
+            summary = summary.partition(" (")[2].removesuffix(")")
+        request = _REQUEST.search(summary)
         if request is None:
             raise InvalidLogLineError(f"the line has no request in `{found['summary']}`")
         headers = [(":method", request["method"]), (":path", request["path"] or "/"), (":authority", request["host"])]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from cilium_proxy import _core
-from cilium_proxy.policy.errors import InvalidQuery
+from cilium_proxy.policy.errors import InvalidQuery, PolicyError
 from cilium_proxy.policy.verdict import Explanation, HttpVerdict, TlsVerdict, Verdict
 
 Direction = Literal["ingress", "egress"]
@@ -198,5 +198,7 @@ def _asked(ask: Callable[[], _T]) -> _T:
         return ask()
     except OverflowError as error:
         raise InvalidQuery("port and proxy_id are 0 to 65535, identities are 0 to 4294967295") from error
-    except TypeError as error:
+    except PolicyError:
+        raise
+    except (TypeError, ValueError) as error:
         raise InvalidQuery(str(error)) from error
