@@ -241,11 +241,16 @@ impl Entry {
         self.request_logged
     }
 
-    /// Appends the entry to `out` as a serialised `cilium.LogEntry`, of any size.
-    pub fn encode(&mut self, kind: EntryType, out: &mut Vec<u8>) {
+    /// Notes that an entry of that type was made, without making it.
+    pub(crate) fn mark_logged(&mut self, kind: EntryType) {
         if kind != EntryType::Response {
             self.request_logged = true;
         }
+    }
+
+    /// Appends the entry to `out` as a serialised `cilium.LogEntry`, of any size.
+    pub fn encode(&mut self, kind: EntryType, out: &mut Vec<u8>) {
+        self.mark_logged(kind);
         wire::number(out, field::TIMESTAMP, self.timestamp);
         wire::number(out, field::ENTRY_TYPE, enum_value(kind.into()));
         wire::string(out, field::POLICY_NAME, &self.policy_name);

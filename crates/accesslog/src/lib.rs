@@ -1,12 +1,13 @@
 //! Access log entries and the socket they go to.
 //!
-//! An [`Entry`] collects what is known of one request and encodes it as a `cilium.LogEntry`; a [`Sender`] passes it to
-//! whoever listens on a `SOCK_SEQPACKET` Unix socket: the Cilium agent, or `cilium-proxy observe`. Nothing here waits:
-//! what cannot be sent at once is dropped and counted.
+//! An [`Entry`] collects what is known of one request and encodes it as a `cilium.LogEntry`; a [`Queue`] takes it from the
+//! worker, and its thread has a [`Sender`] pass it to whoever listens on a `SOCK_SEQPACKET` Unix socket: the Cilium agent,
+//! or `cilium-proxy observe`. No worker waits: what finds no room is dropped and counted.
 
 #![forbid(unsafe_code)]
 
 mod entry;
+mod queue;
 mod sender;
 mod stats;
 mod trim;
@@ -15,6 +16,7 @@ mod wire;
 pub use cilium_proto::cilium::{EntryType, HttpProtocol, LogEntry};
 
 pub use entry::{Connection, Entry};
+pub use queue::Queue;
 pub use sender::Sender;
 pub use stats::{Dropped, Stats};
 pub use trim::{MARK, MAX_PACKET};

@@ -97,12 +97,26 @@ impl Sender {
 
     /// Sends a serialised `cilium.LogEntry`, cut to [`MAX_PACKET`] bytes if it is larger.
     pub fn send(&self, encoded: &[u8]) -> Result<(), Dropped> {
-        let sent = if encoded.len() <= MAX_PACKET { self.send_packet(encoded) } else { self.send_trimmed(encoded) };
-        match sent {
-            Ok(()) => Counters::add(&self.counters.sent),
-            Err(reason) => self.counters.dropped(reason),
+        let sent = self.attempt(encoded);
+        if let Err(reason) = sent {
+            self.count_dropped(reason);
         }
         sent
+    }
+
+    /// Sends like [`send`](Self::send), but a failure is not counted yet: the caller may try again.
+    pub(crate) fn attempt(&self, encoded: &[u8]) -> Result<(), Dropped> {
+        if encoded.len() <= MAX_PACKET {
+            self.send_packet(encoded)?
+        } else {
+            self.send_trimmed(encoded)?
+        }
+        Counters::add(&self.counters.sent);
+        Ok(())
+    }
+
+    pub(crate) fn count_dropped(&self, reason: Dropped) {
+        self.counters.dropped(reason);
     }
 
     fn send_trimmed(&self, encoded: &[u8]) -> Result<(), Dropped> {

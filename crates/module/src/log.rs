@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cilium_accesslog::{Entry, EntryType, Sender};
+use cilium_abi::ConfigError;
+use cilium_accesslog::{Entry, Queue};
 use cilium_policy::HeaderLog;
 
 /// Entries kept per worker for the next requests.
@@ -56,13 +57,8 @@ impl DerefMut for PooledEntry {
 }
 
 /// Where a filter's entries go; `None`: nowhere.
-pub(crate) fn open(path: &str) -> Option<Arc<Sender>> {
-    (!path.is_empty()).then(|| Sender::open(Path::new(path)))
-}
-
-/// Sends an entry. What cannot be sent is counted by the sender.
-pub(crate) fn send(sender: &Sender, entry: &mut Entry, kind: EntryType) {
-    let _ = sender.log(entry, kind);
+pub(crate) fn open(path: &str) -> Result<Option<Arc<Queue>>, ConfigError> {
+    if path.is_empty() { Ok(None) } else { Ok(Some(Queue::open(Path::new(path))?)) }
 }
 
 /// Adds what policy found to be missing or wrong.

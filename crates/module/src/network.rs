@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cilium_abi::ConfigError;
 use cilium_abi::network::{Connection, NetworkFilter, NetworkFilterFactory, Status};
-use cilium_accesslog::{Connection as Ends, EntryType, Sender};
+use cilium_accesslog::{Connection as Ends, EntryType, Queue};
 use cilium_channel::State;
 use cilium_policy::Direction;
 use cilium_proto::cilium::NetworkFilter as Message;
@@ -20,13 +20,13 @@ const UPSTREAM_SERVER_NAME: &str = "envoy.network.upstream_server_name";
 const UPSTREAM_ALT_NAMES: &str = "envoy.network.upstream_subject_alt_names";
 
 pub(crate) struct Factory {
-    log: Option<Arc<Sender>>,
+    log: Option<Arc<Queue>>,
 }
 
 impl Factory {
     pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
         let message = Message::decode(config)?;
-        Ok(Self { log: log::open(&message.access_log_path) })
+        Ok(Self { log: log::open(&message.access_log_path)? })
     }
 }
 
@@ -37,7 +37,7 @@ impl NetworkFilterFactory for Factory {
 }
 
 struct Filter {
-    log: Option<Arc<Sender>>,
+    log: Option<Arc<Queue>>,
 }
 
 impl NetworkFilter for Filter {
@@ -87,7 +87,7 @@ impl Filter {
         destination: SocketAddr,
         reason: &str,
     ) {
-        let Some(sender) = &self.log else { return };
+        let Some(queue) = &self.log else { return };
         let source = connection.remote_address().map(|address| address.to_string()).unwrap_or_default();
         let mut entry = PooledEntry::new();
         entry.init_from_connection(
@@ -103,7 +103,7 @@ impl Filter {
             log::now(),
         );
         entry.set_rule(reason);
-        log::send(sender, &mut entry, EntryType::Denied);
+        queue.log(&mut entry, EntryType::Denied);
     }
 }
 

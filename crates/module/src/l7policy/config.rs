@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cilium_abi::ConfigError;
 use cilium_abi::http::{Counter, HttpFilterConfig};
-use cilium_accesslog::Sender;
+use cilium_accesslog::Queue;
 use cilium_proto::cilium::L7Policy;
 use prost::Message;
 
@@ -14,7 +14,7 @@ const DEFAULT_BODY: &str = "Access denied";
 
 /// Configuration of one filter.
 pub(crate) struct Config {
-    pub(crate) log: Option<Arc<Sender>>,
+    pub(crate) log: Option<Arc<Queue>>,
     /// Body of 403 replies; ends with CR LF.
     pub(crate) denied_body: String,
     /// Response header for the reason; `None`: the client is not told.
@@ -32,7 +32,7 @@ impl Config {
             )));
         }
         Ok(Self {
-            log: log::open(&message.access_log_path),
+            log: log::open(&message.access_log_path)?,
             denied_body: denied_body(message.denied_403_body),
             reason_header: (!reason_header.is_empty()).then_some(reason_header),
             access_denied: envoy.define_counter("cilium.access_denied")?,

@@ -68,22 +68,22 @@ impl HttpFilter for Filter {
     }
 
     fn on_response_headers(&self, stream: &mut Stream<'_>, _end_stream: bool) -> HeadersStatus {
-        let (Some(sender), Ok(mut entry)) = (&self.config.log, self.entry.try_borrow_mut()) else {
+        let (Some(queue), Ok(mut entry)) = (&self.config.log, self.entry.try_borrow_mut()) else {
             return HeadersStatus::Continue;
         };
         let Some(entry) = entry.as_mut() else { return HeadersStatus::Continue };
         if !entry.request_logged() {
-            log::send(sender, entry, EntryType::Request);
+            queue.log(entry, EntryType::Request);
         }
         entry.update_from_response(log::now(), stream.headers(HeaderKind::Response).iter());
-        log::send(sender, entry, EntryType::Response);
+        queue.log(entry, EntryType::Response);
         HeadersStatus::Continue
     }
 
     fn on_stream_complete(&self, _stream: &mut Stream<'_>) {
-        let (Some(sender), Ok(mut entry)) = (&self.config.log, self.entry.try_borrow_mut()) else { return };
+        let (Some(queue), Ok(mut entry)) = (&self.config.log, self.entry.try_borrow_mut()) else { return };
         if let Some(entry) = entry.as_mut().filter(|entry| !entry.request_logged()) {
-            log::send(sender, entry, EntryType::Request);
+            queue.log(entry, EntryType::Request);
         }
     }
 }
@@ -111,11 +111,11 @@ impl Filter {
         let mut findings = HeaderLog::default();
         let verdict = port.http(context.proxy_id, target.remote, &mut headers, &mut findings);
         let reason = (!verdict.allowed).then(|| verdict.reason.describe(context.pod).to_string());
-        if let (Some(sender), Some(entry)) = (&self.config.log, entry.as_mut()) {
+        if let (Some(queue), Some(entry)) = (&self.config.log, entry.as_mut()) {
             entry.update_from_request(target.destination_identity, &destination_text, headers.iter());
             log::add_findings(entry, &findings);
             entry.set_rule(reason.as_deref().or_else(|| verdict.reason.rule()).unwrap_or_default());
-            log::send(sender, entry, if verdict.allowed { EntryType::Request } else { EntryType::Denied });
+            queue.log(entry, if verdict.allowed { EntryType::Request } else { EntryType::Denied });
         }
         *self.entry.borrow_mut() = entry;
         reason.map_or(Ok(()), |reason| Err(Refusal::Denied(reason)))
