@@ -107,9 +107,9 @@ impl Sender {
     /// Sends like [`send`](Self::send), but a failure is not counted yet: the caller may try again.
     pub(crate) fn attempt(&self, encoded: &[u8]) -> Result<(), Dropped> {
         if encoded.len() <= MAX_PACKET {
-            self.send_packet(encoded)?
+            self.send_packet(encoded)?;
         } else {
-            self.send_trimmed(encoded)?
+            self.send_trimmed(encoded)?;
         }
         Counters::add(&self.counters.sent);
         Ok(())
