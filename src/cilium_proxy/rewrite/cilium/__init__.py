@@ -3,6 +3,17 @@
 `rewrite` is the way in; one file per extension holds what becomes of it. No I/O, no state.
 """
 
-from cilium_proxy.rewrite.cilium.resource import RewriteError, Rewritten, rewrite
+from cilium_proxy.rewrite.cilium.bootstrap import AgentBootstrap, read_bootstrap
+from cilium_proxy.rewrite.cilium.options import Options, TlsContexts
+from cilium_proxy.rewrite.cilium.resource import RewriteError, Rewritten, rewrite, rewrite_message
 
-__all__ = ["RewriteError", "Rewritten", "rewrite"]
+__all__ = [
+    "AgentBootstrap",
+    "Options",
+    "RewriteError",
+    "Rewritten",
+    "TlsContexts",
+    "read_bootstrap",
+    "rewrite",
+    "rewrite_message",
+]

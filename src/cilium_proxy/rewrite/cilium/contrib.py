@@ -8,12 +8,10 @@ from typing import Any
 _REPLACED = frozenset({"type.googleapis.com/envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy"})
 
 
-def drop(chain: Any, warnings: list[str]) -> bool:
+def drop(chain: Any, path: tuple[str, ...], warnings: list[str]) -> bool:
     """Takes such filters out of a filter chain that `cilium.network` is part of; tells whether there were any."""
     dropped = [item for item in chain.filters if item.typed_config.type_url in _REPLACED]
     for item in dropped:
-        warnings.append(
-            f"filter {item.name}: not in the stock Envoy release; cilium.network parses the protocol in its place"
-        )
+        warnings.append(f"{'.'.join(path)}: filter {item.name} is left out: the stock Envoy release does not have it")
         chain.filters.remove(item)
     return bool(dropped)

@@ -1,7 +1,8 @@
 """The health-check event sink `cilium.health_check.event_sink.pipe`.
 
-Stock Envoy writes such events to files only, as JSON. It is given a FIFO, which the supervisor reads; the events go on
-to the configured Unix socket in the reference's binary form.
+Stock Envoy writes such events to files only, as JSON. Where the supervisor reads FIFOs, a sink becomes a file sink that
+writes to one, from where the events go on to the configured Unix socket in the reference's binary form. Elsewhere it is
+removed: a FIFO that nobody reads would block Envoy.
 """
 
 from __future__ import annotations
@@ -10,16 +11,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from cilium_proxy.api import messages, pack, type_url
+from cilium_proxy.api import InvalidAnyError, messages, pack, type_url, unpack
 from cilium_proxy.rewrite.cilium.errors import RewriteError
 
 _SINK = type_url("cilium.HealthCheckEventPipeSink")
 _FILE_SINK = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink"
-
-
-def handles(url: str) -> bool:
-    """Whether the type URL is that of the sink."""
-    return url == _SINK
 
 
 def fifo_path(directory: Path, socket_path: str) -> Path:
@@ -27,11 +23,28 @@ def fifo_path(directory: Path, socket_path: str) -> Path:
     return directory / f"health-{hashlib.sha256(socket_path.encode()).hexdigest()[:16]}.fifo"
 
 
-def as_file_sink(sink: Any, directory: Path, path: tuple[str, ...]) -> Any:
-    """The `Any` of a file sink that writes to the FIFO of the given pipe sink.
+def replace_sinks(health_check: Any, directory: Path | None, path: tuple[str, ...], warnings: list[str]) -> bool:
+    """Replaces or removes the sinks of a health check; tells whether there were any.
 
-    Raises RewriteError when the sink names no socket.
+    Raises RewriteError when a sink does not parse or names no socket.
     """
-    if not sink.path:
+    sinks = [logger for logger in health_check.event_logger if logger.typed_config.type_url == _SINK]
+    for sink in sinks:
+        target = _socket(sink.typed_config, (*path, "event_logger"))
+        if directory is None:
+            warnings.append(f"health-check events to {target} are not sent: this Envoy has no sink for them")
+            health_check.event_logger.remove(sink)
+        else:
+            file_sink = messages(_FILE_SINK)(event_log_path=str(fifo_path(directory, target)))
+            sink.typed_config.CopyFrom(pack(file_sink))
+    return bool(sinks)
+
+
+def _socket(config: Any, path: tuple[str, ...]) -> str:
+    try:
+        sink = unpack(config)
+    except InvalidAnyError as error:
+        raise RewriteError(path, str(error)) from error
+    if sink is None or not sink.path:
         raise RewriteError((*path, "path"), "cilium.health_check.event_sink.pipe needs the path of a Unix socket")
-    return pack(messages(_FILE_SINK)(event_log_path=str(fifo_path(directory, sink.path))))
+    return str(sink.path)

@@ -1,24 +1,56 @@
-"""What a listener needs beside its filters."""
+"""What a listener with `cilium.bpf_metadata` needs beside its filters: marked, transparent listen sockets."""
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
-from cilium_proxy.api import messages
-from cilium_proxy.rewrite.cilium.module import METADATA_FILTER, is_module_filter
+from cilium_proxy.api import InvalidAnyError, messages, unpack
+from cilium_proxy.rewrite.cilium.errors import RewriteError
+from cilium_proxy.rewrite.dynamic_module import METADATA
+
+# crates/privileged/src/private_option.rs: options that the preloaded socket library has the supervisor set.
+_PRIVATE_LEVEL = 0x43494C
+_MARK, _TRANSPARENT = 2, 4
+
+# By which Cilium's datapath knows the proxy's own sockets; for listeners it looks at no identity.
+INGRESS_MARK, EGRESS_MARK = 0x0A00, 0x0B00
 
 
-def finish(listener: Any) -> bool:
-    """Completes a listener whose filters are rewritten already; tells whether anything changed.
+def prepare(listener: Any, privileged_sockets: bool, path: tuple[str, ...]) -> bool:
+    """Adds the socket options, before the filters are rewritten; tells whether anything changed.
 
     A UDP listener has no connections, so the metadata filter, which only prepares connections, is taken out of it.
+
+    Raises RewriteError when the metadata filter does not parse.
     """
-    if listener.address.socket_address.protocol != _udp():
+    filters = [item for item in listener.listener_filters if item.typed_config.type_url == METADATA]
+    if not filters:
         return False
-    filters = [item for item in listener.listener_filters if is_module_filter(item.typed_config, METADATA_FILTER)]
-    for item in filters:
-        listener.listener_filters.remove(item)
-    return bool(filters)
+    try:
+        ingress = unpack(filters[0].typed_config).is_ingress
+    except InvalidAnyError as error:
+        raise RewriteError((*path, "listener_filters"), str(error)) from error
+    _add_options(listener.socket_options, ingress, privileged_sockets)
+    for additional in listener.additional_addresses:
+        # Set, even if empty, these stand in the place of the listener's.
+        if additional.HasField("socket_options"):
+            _add_options(additional.socket_options.socket_options, ingress, privileged_sockets)
+    if listener.address.socket_address.protocol == _udp():
+        for item in filters:
+            listener.listener_filters.remove(item)
+    return True
+
+
+def _add_options(options: Any, ingress: bool, privileged: bool) -> None:
+    prebind = messages("envoy.config.core.v3.SocketOption").STATE_PREBIND
+    if privileged:
+        mark = INGRESS_MARK if ingress else EGRESS_MARK
+        options.add(description="SO_MARK", level=_PRIVATE_LEVEL, name=_MARK, int_value=mark, state=prebind)
+        options.add(description="IP_TRANSPARENT", level=_PRIVATE_LEVEL, name=_TRANSPARENT, int_value=1, state=prebind)
+    options.add(
+        description="SO_REUSEADDR", level=socket.SOL_SOCKET, name=socket.SO_REUSEADDR, int_value=1, state=prebind
+    )
 
 
 def _udp() -> int:

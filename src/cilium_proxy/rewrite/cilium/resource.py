@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cilium_proxy.api import InvalidAnyError, pack, type_url, unpack
-from cilium_proxy.rewrite.cilium import contrib, health_check, listener, module, tls_wrapper
+from cilium_proxy.rewrite import dynamic_module
+from cilium_proxy.rewrite.cilium import contrib, health_check, listener, tls_wrapper
 from cilium_proxy.rewrite.cilium.errors import RewriteError
+from cilium_proxy.rewrite.cilium.options import Options
 
 __all__ = ["RewriteError", "Rewritten", "rewrite"]
 
@@ -31,7 +33,7 @@ class Rewritten:
     warnings: tuple[str, ...] = ()
 
 
-def rewrite(resource: Any) -> Rewritten:
+def rewrite(resource: Any, options: Options | None = None) -> Rewritten:
     """Returns the resource (an `Any`) with every Cilium extension in the form stock Envoy has for it.
 
     A resource without Cilium extensions is returned as it is, byte for byte. Types this Envoy does not know pass
@@ -41,48 +43,63 @@ def rewrite(resource: Any) -> Rewritten:
     """
     if resource.type_url in _OPAQUE:
         return Rewritten(resource)
-    walk = _Walk()
+    walk = _Walk(options or Options())
     changed = walk.envelope(resource, path=())
     return Rewritten(changed or resource, tuple(walk.warnings))
+
+
+def rewrite_message(message: Any, options: Options | None = None) -> tuple[str, ...]:
+    """Does the same to a message, in place; returns the warnings. Raises RewriteError."""
+    walk = _Walk(options or Options())
+    walk.message(message, path=())
+    return tuple(walk.warnings)
 
 
 class _Walk:
     """One pass over a resource; collects warnings on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options) -> None:
+        self.options = options
         self.warnings: list[str] = []
 
-    def envelope(self, envelope: Any, path: tuple[str, ...]) -> Any | None:
-        """What an `Any` becomes; None when it stays as it is."""
-        if module.is_filter(envelope.type_url):
-            self._parse(envelope, path)
-            return module.as_module_filter(envelope)
-        for extension in (tls_wrapper, health_check):
-            if extension.handles(envelope.type_url):
-                return extension.replace(self._parse(envelope, path), path)
+    def envelope(self, envelope: Any, path: tuple[str, ...], override: bool = False) -> Any | None:
+        """What an `Any` becomes; None when it stays as it is. `override`: it is a route's, for a filter."""
+        tls_wrapper.refuse(envelope.type_url, path)
         inner = self._parse(envelope, path)
-        if inner is None or not self.message(inner, path):
+        if dynamic_module.is_filter(envelope.type_url):
+            carry = dynamic_module.carry_override if override else dynamic_module.carry_filter
+            return carry(envelope)
+        if inner is None or not self.message(inner, path, override):
             return None
         return pack(inner)
 
-    def message(self, message: Any, path: tuple[str, ...]) -> bool:
-        """Rewrites a message in place, children first; tells whether anything changed."""
-        changed = False
+    def message(self, message: Any, path: tuple[str, ...], override: bool = False) -> bool:
+        """Rewrites a message in place; tells whether anything changed."""
+        changed = self._whole(message, path)
         for name, child in _children(message):
-            changed |= self._child(child, (*path, name))
-        name = message.DESCRIPTOR.full_name
-        if name == "envoy.config.core.v3.ExtensionConfigSource":
-            changed |= _rename_types(message)
-        elif name == "envoy.config.listener.v3.FilterChain":
-            changed |= contrib.drop(message, self.warnings)
-        elif name == "envoy.config.listener.v3.Listener":
-            changed |= listener.finish(message)
+            changed |= self._child(child, (*path, name), override or name.startswith("typed_per_filter_config["))
         return changed
 
-    def _child(self, child: Any, path: tuple[str, ...]) -> bool:
+    def _whole(self, message: Any, path: tuple[str, ...]) -> bool:
+        """What is about a message as a whole, before the extensions in it are replaced."""
+        match message.DESCRIPTOR.full_name:
+            case "envoy.config.listener.v3.Listener":
+                split = tls_wrapper.split_chains(message, self.options.contexts, path)
+                return listener.prepare(message, self.options.privileged_sockets, path) or split
+            case "envoy.config.listener.v3.FilterChain":
+                return contrib.drop(message, path, self.warnings)
+            case "envoy.config.cluster.v3.Cluster":
+                return tls_wrapper.guard_cluster(message, self.options.contexts, path)
+            case "envoy.config.core.v3.HealthCheck":
+                return health_check.replace_sinks(message, self.options.health_events, path, self.warnings)
+            case "envoy.config.core.v3.ExtensionConfigSource":
+                return _rename_types(message)
+        return False
+
+    def _child(self, child: Any, path: tuple[str, ...], override: bool) -> bool:
         if child.DESCRIPTOR.full_name != "google.protobuf.Any":
-            return self.message(child, path)
-        replacement = self.envelope(child, path)
+            return self.message(child, path, override)
+        replacement = self.envelope(child, path, override)
         if replacement is None:
             return False
         child.CopyFrom(replacement)
@@ -119,7 +136,7 @@ def _label(message: Any, index: int) -> str:
 
 def _rename_types(source: Any) -> bool:
     """Discovered extensions arrive rewritten, so the types a filter waits for are those of the rewritten ones."""
-    renamed = [module.extension_url(url) for url in source.type_urls]
+    renamed = [dynamic_module.extension_url(url) for url in source.type_urls]
     if renamed == list(source.type_urls):
         return False
     del source.type_urls[:]

@@ -1,0 +1,32 @@
+"""What the rewriting depends on beside the resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsContexts:
+    """The TLS contexts of policies that Envoy has sockets for, by the names the module knows them by.
+
+    `downstream` holds `DownstreamTlsContext`, `upstream` `UpstreamTlsContext` messages.
+    """
+
+    downstream: Mapping[str, Any] = field(default_factory=dict)
+    upstream: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How resources become stock ones.
+
+    `privileged_sockets`: listeners are marked and transparent, which needs the privileged service.
+    `health_events`: directory of the FIFOs that stand for health-check event sinks; None removes the sinks.
+    """
+
+    contexts: TlsContexts = field(default_factory=TlsContexts)
+    privileged_sockets: bool = True
+    health_events: Path | None = None
