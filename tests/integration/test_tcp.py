@@ -15,7 +15,7 @@ def tcp(directory, host, backend):
 def exchange(files, source):
     with socket.create_connection((files.host, files.port), LIMIT, source_address=(source, 0)) as connection:
         connection.sendall(b"TCP hello")
-        return connection.recv(100)
+        return connection.recv(len(b"TCP hello"), socket.MSG_WAITALL)
 
 
 def test_an_allowed_peers_bytes_pass(tcp, run):
