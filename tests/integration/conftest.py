@@ -69,8 +69,8 @@ def run():
     """Starts `cilium-proxy run` and waits until it is ready."""
     proxies = []
 
-    def start(files, ready=True):
-        proxy = Proxy(files)
+    def start(files, ready=True, **options):
+        proxy = Proxy(files, **options)
         proxies.append(proxy)
         if ready:
             proxy.wait_for("ready")

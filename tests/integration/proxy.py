@@ -16,12 +16,14 @@ from cilium_proxy.supervisor import control
 class Proxy:
     """`cilium-proxy run` as a process."""
 
-    def __init__(self, files):
+    def __init__(self, files, state_directory="state"):
         self.files = files
-        self.state = files.directory / "state"
+        self.state = files.directory / (state_directory or "unknown")
         self.lines = []
         self._queue = queue.Queue()
-        arguments = ("-m", "cilium_proxy", "run", "-c", str(files.path), "--state-dir", str(self.state))
+        arguments = ["-m", "cilium_proxy", "run", "-c", str(files.path)]
+        if state_directory:
+            arguments += ["--state-dir", str(self.state)]
         self.process = subprocess.Popen(
             [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

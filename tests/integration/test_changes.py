@@ -108,6 +108,28 @@ async def test_a_policy_the_engine_refuses_leaves_everything_as_it_was(files4, c
     assert {outcome.status for outcome in load.outcomes} == {200}
 
 
+async def test_an_edit_whose_listener_envoy_refuses_is_not_half_applied(files4, control_plane, envoy, backend):
+    files4.policy(OPEN)
+    plane = await control_plane(files4)
+    process = await envoy(files4)
+    await plane.apply()
+    await until_ready(process)
+    (first,) = files4.settings["listeners"]
+    taken = first | {"name": "taken", "address": f"127.0.0.1:{backend()}", "upstream": "127.0.0.1:9"}
+    free = first | {"name": "free", "address": f"127.0.0.2:{free_port()}"}
+    files4.settings["listeners"] = [free, first, taken]
+    files4.save()
+    files4.policy(SHUT)
+    with pytest.raises(RefusedError, match="taken"):
+        await plane.apply()
+    async with Load(files4, "/x", connections=2) as load:
+        await load.more(20)
+    assert {outcome.status for outcome in load.outcomes} == {200}, "the old policy"
+    listeners = await process.admin.request("GET", "/listeners")
+    assert "free" not in listeners
+    assert "api-in" in listeners
+
+
 def test_listeners_come_and_go_with_proxy_yaml(files4, run):
     files4.policy()
     proxy = run(files4)

@@ -1,6 +1,7 @@
 """Each part ends and comes back while requests flow."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -8,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.integration.files import LIMIT, http_rule
 from tests.integration.load import Load
 from tests.integration.plane import until_ready
 from tests.integration.proxy import eventually
+
+from cilium_proxy.cli import group
 
 OPEN, SHUT = http_rule(path="/x"), http_rule(path="/other")
 
@@ -114,6 +118,20 @@ def test_signals_stop_it_cleanly(files4, run, number):
     proxy = run(files4)
     assert proxy.stop(number) == 0
     assert sorted(path.name for path in proxy.state.iterdir() if path.suffix == ".sock") == []
+
+
+def test_without_an_admin_port_or_a_given_directory_it_is_found_and_drained(files4, run, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(files4.directory))
+    files4.settings |= {"admin": False, "drain_time": 1}
+    files4.save()
+    files4.policy()
+    proxy = run(files4, state_directory=None)
+    result = CliRunner().invoke(group, ["status", "-o", "json"])
+    assert (result.exit_code, json.loads(result.output)["state"]) == (0, "running")
+    with files4.client() as client:
+        assert client.get("/x").status_code == 200
+        assert proxy.stop() == 0
+    assert "cannot drain" not in "\n".join(proxy.lines)
 
 
 def test_hang_up_reads_the_files(files4, run):
