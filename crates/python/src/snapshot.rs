@@ -81,7 +81,8 @@ impl Snapshot {
             let policy = self.port(endpoint, ingress, port, allow_egress);
             if network_check {
                 let connection = policy.network(proxy_id, remote, sni);
-                if !connection.allowed {
+                // Without HTTP rules the connection's rule has decided.
+                if !connection.allowed || !policy.has_http_rules() {
                     return answer(endpoint, &connection);
                 }
             }
