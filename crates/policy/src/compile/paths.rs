@@ -9,7 +9,7 @@ use crate::headers::matcher::{HeaderTest, Slot, TextTest};
 use crate::model::{Effect, HttpRule};
 
 /// Below this many alternatives with an exact path, trying one after the other is as fast.
-const WORTHWHILE: usize = 8;
+const WORTHWHILE: usize = 3;
 
 /// One HTTP alternative of a port: rule, then alternative in the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -35,7 +35,7 @@ fn http_rule(rule: pb::HttpNetworkPolicyRule, shared: &mut impl Shared) -> Resul
     for (index, action) in rule.header_matches.into_iter().enumerate() {
         actions.push(header_action(action, shared).at_index("header_matches", index)?);
     }
-    Ok(HttpRule { headers: headers.into(), actions: actions.into() })
+    Ok(HttpRule::new(headers, actions))
 }
 
 fn header_matcher(matcher: PbMatcher, shared: &mut impl Shared) -> Result<HeaderMatcher, FieldError> {

@@ -12,7 +12,7 @@ pub(crate) use remotes::{Remotes, slot_of};
 pub use tls::TlsContext;
 
 use crate::headers::action::HeaderAction;
-use crate::headers::matcher::HeaderMatcher;
+use crate::headers::matcher::{HeaderMatcher, Slot};
 use crate::sni::SniPattern;
 
 /// What a rule says when it matches. In evaluation order at one precedence: deny, allow, pass.
@@ -54,6 +54,15 @@ pub(crate) struct Rule {
 pub(crate) struct HttpRule {
     pub headers: Box<[HeaderMatcher]>,
     pub actions: Box<[HeaderAction]>,
+    /// The test that most requests fail: the first on the path, if there is one.
+    pub decisive: Option<usize>,
+}
+
+impl HttpRule {
+    pub(crate) fn new(headers: Vec<HeaderMatcher>, actions: Vec<HeaderAction>) -> Self {
+        let decisive = headers.iter().position(|matcher| matcher.slot == Slot::Path);
+        Self { headers: headers.into(), actions: actions.into(), decisive }
+    }
 }
 
 impl Rule {

@@ -149,7 +149,8 @@ pub(super) fn diagnose<'a, H: Headers>(at: &'a PortRule, headers: &H, nearest: &
 }
 
 fn matches<H: Headers>(http: &HttpRule, lookup: &mut Lookup<'_, H>) -> bool {
-    http.headers.iter().all(|matcher| lookup.matches(matcher))
+    http.decisive.is_none_or(|index| lookup.matches(&http.headers[index]))
+        && http.headers.iter().all(|matcher| lookup.matches(matcher))
 }
 
 fn first_failing<H: Headers>(http: &HttpRule, headers: &H) -> Option<usize> {
