@@ -82,7 +82,11 @@ class DeltaStream:
                 await self.cache.acknowledge(watch.subscription, sequence)
         if "*" in subscribe | unsubscribe:
             watch.wildcard = "*" in subscribe
+        before = watch.names if watch.sequence else None
         watch.names = (watch.names | subscribe) - unsubscribe - {"*"}
+        if watch.names != before:
+            everything = {"*"} if watch.wildcard and url not in WILDCARDS else set()
+            self.cache.want(watch.subscription, frozenset(watch.names | everything))
         for name in subscribe:
             # A name subscribed anew is answered even when nothing changed.
             watch.client.setdefault(name, "?")

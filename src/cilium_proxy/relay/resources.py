@@ -43,6 +43,7 @@ class Subscription:
 
     type_url: str
     changed: Callable[[], None]
+    names: frozenset[str] = frozenset()
     taken: int = 0
     refused: int = 0
     error: str = ""
@@ -60,6 +61,8 @@ class ResourceCache:
 
     def __init__(self) -> None:
         self._types: dict[str, _Type] = {}
+        # Called with a type when what streams want of it has changed.
+        self.on_wanted: Callable[[str], None] | None = None
 
     def _type(self, url: str) -> _Type:
         return self._types.setdefault(url, _Type())
@@ -104,6 +107,17 @@ class ResourceCache:
         self._type(url).subscriptions.add(subscription)
         return subscription
 
+    def want(self, subscription: Subscription, names: frozenset[str]) -> None:
+        """The stream wants the resources with these names; all, if none are given and the type has that."""
+        subscription.names = names
+        if self.on_wanted is not None:
+            self.on_wanted(subscription.type_url)
+
+    def wanted(self, url: str) -> frozenset[str] | None:
+        """The names all streams together want of a type, None when no stream is subscribed to it."""
+        subscriptions = self._type(url).subscriptions
+        return frozenset().union(*(one.names for one in subscriptions)) if subscriptions else None
+
     async def acknowledge(self, subscription: Subscription, sequence: int) -> None:
         """The stream's Envoy has taken a set."""
         subscription.taken = max(subscription.taken, sequence)
@@ -117,6 +131,8 @@ class ResourceCache:
     async def unsubscribe(self, subscription: Subscription) -> None:
         """The stream ended."""
         self._type(subscription.type_url).subscriptions.discard(subscription)
+        if self.on_wanted is not None:
+            self.on_wanted(subscription.type_url)
         await self._settle(subscription.type_url)
 
     async def _settle(self, url: str) -> None:

@@ -70,6 +70,7 @@ class SotwStream:
         if watch is None:
             watch = _Watch(self.cache.subscribe(url, self._changed(url)), names, _is_wildcard(url, names))
             self._watches[url] = watch
+            self.cache.want(watch.subscription, names)
             self._wake.set()
             return
         if request.response_nonce and request.response_nonce != watch.nonce:
@@ -82,6 +83,7 @@ class SotwStream:
                 await self.cache.acknowledge(watch.subscription, watch.sequence)
         if names != watch.names:
             watch.names, watch.wildcard = names, _is_wildcard(url, names)
+            self.cache.want(watch.subscription, names)
             # Newly named resources are expected even when they are unchanged.
             watch.sent, watch.due = None, True
             self._wake.set()

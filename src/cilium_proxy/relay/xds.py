@@ -11,20 +11,12 @@ import grpc
 import grpc.aio
 
 from cilium_proxy.api import messages
+from cilium_proxy.api.services import AGGREGATED, SERVICES
 from cilium_proxy.relay import sockets
 from cilium_proxy.relay.delta import DeltaStream
-from cilium_proxy.relay.resources import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, ResourceCache
+from cilium_proxy.relay.resources import ResourceCache
 from cilium_proxy.relay.sotw import SotwStream
 
-# gRPC service -> what its methods are called after "Stream" and "Delta", the type it is limited to.
-_SERVICES: dict[str, tuple[str, str | None]] = {
-    "envoy.service.discovery.v3.AggregatedDiscoveryService": ("AggregatedResources", None),
-    "envoy.service.cluster.v3.ClusterDiscoveryService": ("Clusters", CLUSTERS),
-    "envoy.service.endpoint.v3.EndpointDiscoveryService": ("Endpoints", ENDPOINTS),
-    "envoy.service.listener.v3.ListenerDiscoveryService": ("Listeners", LISTENERS),
-    "envoy.service.route.v3.RouteDiscoveryService": ("Routes", ROUTES),
-    "envoy.service.secret.v3.SecretDiscoveryService": ("Secrets", SECRETS),
-}
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -44,7 +36,7 @@ class XdsServer:
         """Listens. Raises sockets.SocketError."""
         sockets.release(self.path)
         self._server = grpc.aio.server(options=_OPTIONS)
-        for service, (resources, url) in _SERVICES.items():
+        for service, resources, url in ((*AGGREGATED, None), *((*each, url) for url, each in SERVICES.items())):
             self._server.add_generic_rpc_handlers((self._handlers(service, resources, url),))
         with sockets.private_names():
             try:

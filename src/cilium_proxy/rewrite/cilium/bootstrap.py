@@ -114,8 +114,8 @@ def _configure_module(message: Any, config: Any) -> None:
     """Adds the module's extension; one that the agent configured itself keeps all but what is ours to say."""
     for extension in message.bootstrap_extensions:
         if dynamic_module.is_module_bootstrap(extension.typed_config):
-            inner = unpack(extension.typed_config)
-            ours = unpack(dynamic_module.module_bootstrap(config))
+            inner: Any = unpack(extension.typed_config)
+            ours: Any = unpack(dynamic_module.module_bootstrap(config))
             inner.extension_name, inner.dynamic_module_config.do_not_close = ours.extension_name, True
             inner.extension_config.CopyFrom(ours.extension_config)
             extension.typed_config.CopyFrom(pack(inner))

@@ -19,7 +19,7 @@ _FILE_SINK = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEvent
 
 
 def fifo_path(directory: Path, socket_path: str) -> Path:
-    """The FIFO below `directory` that stands for a sink: one per Unix socket, the same for all clusters that name it."""
+    """The FIFO below `directory` that stands for a sink: one per Unix socket, whichever clusters name it."""
     return directory / f"health-{hashlib.sha256(socket_path.encode()).hexdigest()[:16]}.fifo"
 
 

@@ -28,9 +28,10 @@ def prepare(listener: Any, privileged_sockets: bool, path: tuple[str, ...]) -> b
     if not filters:
         return False
     try:
-        ingress = unpack(filters[0].typed_config).is_ingress
+        metadata: Any = unpack(filters[0].typed_config)
     except InvalidAnyError as error:
         raise RewriteError((*path, "listener_filters"), str(error)) from error
+    ingress = bool(metadata.is_ingress)
     _add_options(listener.socket_options, ingress, privileged_sockets)
     for additional in listener.additional_addresses:
         # Set, even if empty, these stand in the place of the listener's.

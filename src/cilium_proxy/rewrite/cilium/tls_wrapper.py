@@ -2,12 +2,12 @@
 
 The reference's socket asks policy when the connection exists. Stock sockets are chosen before, by name:
 
-Downstream. `cilium.bpf_metadata` knows the verdict when it accepts the connection. Where it is a TLS context, it changes
-the transport protocol that `tls_inspector` detected from `tls` to `cilium:<context>`. A filter chain with the wrapper
-becomes one chain per known context, which matches that protocol and has a stock TLS socket, and the raw chain: the
-original one without socket, for connections whose verdict is raw. In such a listener no other chain may take what is
-meant for a context that is not known (yet): chains that match every transport protocol are bound to those Envoy detects
-itself. What then matches no chain is closed.
+Downstream. `cilium.bpf_metadata` knows the verdict when it accepts the connection. Where it is a TLS context, it
+changes the transport protocol that `tls_inspector` detected from `tls` to `cilium:<context>`. A filter chain with the
+wrapper becomes one chain per known context, which matches that protocol and has a stock TLS socket, and the raw chain:
+the original one without socket, for connections whose verdict is raw. In such a listener no other chain may take what
+is meant for a context that is not known (yet): chains that match every transport protocol are bound to those Envoy
+detects itself. What then matches no chain is closed.
 
 Upstream. `cilium.bpf_metadata` leaves the verdict, `raw` or the context's name, in the connection's filter state
 `VERDICT`; the stock filter `set_filter_state` shares it with the upstream connection, whose transport socket the
@@ -48,7 +48,7 @@ def transport_protocol(context: str) -> str:
 
 
 def refuse(url: str, path: tuple[str, ...]) -> None:
-    """Raises RewriteError when the type URL is that of a wrapper: those in places that can be served are gone before."""
+    """Raises RewriteError for the type URL of a wrapper: those in places that can be served are gone before."""
     if url in (_DOWNSTREAM, _UPSTREAM):
         raise RewriteError(path, "cilium.tls_wrapper is not supported here, only as the socket of a chain or cluster")
 

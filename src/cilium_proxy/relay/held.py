@@ -1,0 +1,66 @@
+"""The resources of one type as the agent has them and as Envoy gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cilium_proxy.api import messages
+from cilium_proxy.relay.resources import WILDCARDS
+from cilium_proxy.rewrite.cilium import Options, RewriteError, rewrite
+from cilium_proxy.sources.agent.update import Update
+
+
+@dataclass(slots=True)
+class HeldType:
+    """Remembers what each resource became, so that an unchanged one costs a comparison of bytes."""
+
+    type_url: str
+    options: Options
+    _sources: dict[str, bytes] = field(default_factory=dict)
+    _made: dict[str, bytes] = field(default_factory=dict)
+    _warned: set[str] = field(default_factory=set)
+
+    @property
+    def resources(self) -> Mapping[str, bytes]:
+        """What Envoy is to have."""
+        return dict(self._made)
+
+    def take(self, update: Update, wanted: frozenset[str]) -> tuple[list[str], list[str]]:
+        """Takes an update; returns errors and new warnings.
+
+        A resource that cannot be rewritten stays as it was, as Envoy itself keeps a listener whose change it refuses.
+        """
+        errors: list[str] = []
+        warnings: list[str] = []
+        for name, source in update.resources.items():
+            if self._sources.get(name) == source:
+                continue
+            try:
+                made, warned = self._rewrite(source)
+            except RewriteError as error:
+                errors.append(f"{name}: {error}")
+                continue
+            self._sources[name], self._made[name] = source, made
+            warnings += [text for text in (f"{name}: {one}" for one in warned) if text not in self._warned]
+        self._warned.update(warnings)
+        for name in self._gone(update, wanted):
+            self._sources.pop(name, None)
+            self._made.pop(name, None)
+        return errors, warnings
+
+    def _gone(self, update: Update, wanted: frozenset[str]) -> list[str]:
+        if update.delta and not (update.first and self._is_whole):
+            return list(update.removed)
+        if self._is_whole:
+            return [name for name in self._made if name not in update.resources]
+        # State of the world by name: what is missing in a response has not changed.
+        return [name for name in self._made if name not in wanted and "*" not in wanted]
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.type_url in WILDCARDS
+
+    def _rewrite(self, source: bytes) -> tuple[bytes, tuple[str, ...]]:
+        rewritten = rewrite(messages("google.protobuf.Any")(type_url=self.type_url, value=source), self.options)
+        return rewritten.resource.value, rewritten.warnings

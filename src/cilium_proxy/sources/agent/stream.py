@@ -1,0 +1,167 @@
+"""One xDS stream to the agent: requests out, responses to the sink, answers back."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from cilium_proxy.sources.agent.names import UnnamedError
+from cilium_proxy.sources.agent.update import RefusedError, Sink, Update
+
+_log = logging.getLogger(__name__)
+
+# Bytes from which a response is read in a thread.
+_LARGE = 256 << 10
+
+
+class UnsupportedError(Exception):
+    """The agent does not serve the method."""
+
+
+@dataclass(slots=True)
+class Subscription:
+    """What is wanted of one type. No names: all, for types that have such a subscription."""
+
+    type_url: str
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Lane:
+    """The subscriptions that share a stream. `changed` is set when there is something to tell the agent."""
+
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Stream(abc.ABC):
+    """Runs until the agent ends it. The kinds differ in what requests and responses look like."""
+
+    def __init__(self, lane: Lane, node: Any, sink: Sink, fixed_type: str | None) -> None:
+        self.lane = lane
+        self.node = node
+        self.sink = sink
+        self.fixed_type = fixed_type
+        self.answered = False
+        self._node_sent = False
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def run(self, channel: grpc.aio.Channel, method: str) -> None:
+        """Returns when the agent ended the stream. Raises UnsupportedError, grpc.aio.AioRpcError."""
+        call: Any = channel.stream_stream(method, request_serializer=None, response_deserializer=None)()
+        writing = asyncio.create_task(self._write(call))
+        try:
+            async for raw in call:
+                self.answered = True
+                await self._receive(raw)
+            _check(await call.code(), await call.details(), self.answered)
+        except grpc.aio.AioRpcError as error:
+            _check(error.code(), error.details(), self.answered)
+            raise
+        finally:
+            call.cancel()
+            writing.cancel()
+            # What is staged already stays in force; nobody is there to hear of it.
+            for task in self._settling:
+                task.cancel()
+            await asyncio.gather(writing, *self._settling, return_exceptions=True)
+
+    async def _write(self, call: Any) -> None:
+        try:
+            while True:
+                self.lane.changed.clear()
+                for request in self._requests():
+                    if not self._node_sent:
+                        # Once per stream, as the protocol has it.
+                        request.node.CopyFrom(self.node)
+                        self._node_sent = True
+                    await call.write(request.SerializeToString())
+                await self.lane.changed.wait()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The reader learns why the stream ended.
+            return
+
+    async def _receive(self, raw: bytes) -> None:
+        response: Any = None
+        try:
+            if len(raw) > _LARGE:
+                response, update = await asyncio.to_thread(self._read, raw)
+            else:
+                response, update = self._read(raw)
+        except _UnreadableError as error:
+            response, outcome = error.response, str(error)
+            if response is None:
+                _log.error("agent: %s", error)
+                return
+        else:
+            if update is None:
+                return
+            try:
+                settled = await self.sink.stage(update)
+            except RefusedError as error:
+                outcome = str(error)
+            else:
+                self._await(response, settled)
+                return
+        self._answer(response, outcome)
+        self.lane.changed.set()
+
+    def _await(self, response: Any, settled: Awaitable[None]) -> None:
+        async def settle() -> None:
+            try:
+                await settled
+            except RefusedError as error:
+                self._answer(response, str(error))
+            else:
+                self._answer(response, None)
+            self.lane.changed.set()
+
+        task = asyncio.create_task(settle())
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    def _type(self, response: Any) -> str | None:
+        """The type of a response, None when nobody asked for it."""
+        url: str = response.type_url or self.fixed_type or ""
+        if url in self.lane.subscriptions:
+            return url
+        _log.warning("agent: a response of type %s, which was not asked for, is ignored", url or "none")
+        return None
+
+    @abc.abstractmethod
+    def _requests(self) -> Iterable[Any]:
+        """The requests that are due."""
+
+    @abc.abstractmethod
+    def _read(self, raw: bytes) -> tuple[Any, Update | None]:
+        """Parses a response; no update: it is to be ignored. Raises _UnreadableError. May run in a thread."""
+
+    @abc.abstractmethod
+    def _answer(self, response: Any, error: str | None) -> None:
+        """Makes the answer to a response due."""
+
+
+class _UnreadableError(Exception):
+    """A response that does not parse; `response` is what did."""
+
+    def __init__(self, text: str, response: Any) -> None:
+        super().__init__(text)
+        self.response = response
+
+
+def unreadable(error: UnnamedError | Exception, response: Any = None) -> Exception:
+    """The error to raise from `_read`."""
+    return _UnreadableError(str(error), response)
+
+
+def _check(code: grpc.StatusCode, details: str | None, answered: bool) -> None:
+    # gRPC servers reject unknown methods while the first request is being written.
+    if not answered and code in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL):
+        raise UnsupportedError(details or code.name)
