@@ -1,1 +1,34 @@
 //! Parsers of L7 protocols, without I/O: bytes in, operations out.
+//!
+//! A [`Parser`] sees the bytes of one connection and says what becomes of them ([`Op`]). [`Connection`] drives it for a proxy,
+//! [`Instance`] drives many for tests and tools. Nothing here knows Envoy, sockets or protobuf.
+
+mod connection;
+mod info;
+mod inject;
+mod instance;
+mod op;
+mod parser;
+mod pipeline;
+pub mod policy;
+pub mod r2d2;
+mod record;
+mod registry;
+mod request;
+pub mod rules;
+pub mod test_parsers;
+#[cfg(test)]
+mod testing;
+mod value;
+
+pub use connection::{Closed, Connection, Forward, Limits, Site};
+pub use info::{ConnectionInfo, InvalidAddressError};
+pub use inject::InjectBuffer;
+pub use instance::{FilterResult, Instance, NewConnection, StepError, StepOps};
+pub use op::{ErrorCode, Op};
+pub use parser::{Context, Parser, Seed};
+pub use record::{EntryType, KafkaEntry, L7, Log, Record};
+pub use registry::{CreateError, PARSERS, Shared, create};
+pub use request::{Decision, Policy, Request};
+pub use rules::{CompiledRules, GenericRule, KafkaRule, RuleSet, RulesError, compile_rules};
+pub use value::Value;

@@ -1,0 +1,128 @@
+//! Rules of policies, compiled once per policy.
+
+mod compile;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::request::{Decision, Request};
+use crate::{r2d2, test_parsers};
+
+pub use compile::compile_rules;
+pub(crate) use compile::{Fields, regex};
+
+/// An `L7NetworkPolicyRule`: names and values that the parser understands. Empty: every request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GenericRule {
+    /// Empty: unnamed.
+    pub name: String,
+    /// All must fit a request.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// A `KafkaNetworkPolicyRule`: all set fields must fit a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KafkaRule {
+    /// Negative: any version.
+    pub api_version: i32,
+    /// Empty: any key.
+    pub api_keys: Vec<i32>,
+    /// Empty: any client.
+    pub client_id: String,
+    /// Empty: any topic.
+    pub topic: String,
+}
+
+/// The L7 part of a policy's rule.
+#[derive(Debug, Clone, Copy)]
+pub enum RuleSet<'a> {
+    /// None: every request is allowed.
+    Any,
+    /// `l7_rules`.
+    Generic {
+        /// Empty: every request is allowed.
+        allow: &'a [GenericRule],
+        /// These win over those that allow.
+        deny: &'a [GenericRule],
+    },
+    /// `kafka_rules`; empty: every request is allowed.
+    Kafka(&'a [KafkaRule]),
+}
+
+/// The L7 part of a policy's rule, ready to match.
+#[derive(Debug, Default)]
+pub struct CompiledRules {
+    allow: Vec<Rule>,
+    deny: Vec<Rule>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    name: Option<Arc<str>>,
+    matcher: Matcher,
+}
+
+#[derive(Debug)]
+enum Matcher {
+    Header(test_parsers::HeaderRule),
+    R2d2(r2d2::CommandRule),
+}
+
+/// Why rules are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("L7 rules of {parser}: {detail}")]
+pub struct RulesError {
+    parser: String,
+    detail: String,
+}
+
+/// Decides by all rules that apply to a connection: one that denies wins; else one must allow.
+///
+/// `sets` are the L7 parts of the rules that fit the connection; none of them means denied.
+pub fn decide<'r>(sets: impl Iterator<Item = &'r CompiledRules> + Clone, request: &Request<'_>) -> Decision {
+    for rule in sets.clone().flat_map(|set| &set.deny) {
+        if rule.matcher.denies(request) {
+            return Decision { allowed: false, rule: rule.name.clone() };
+        }
+    }
+    if sets.clone().any(|set| set.allow.is_empty()) {
+        return Decision::ALLOWED;
+    }
+    let mut rules = sets.flat_map(|set| &set.allow);
+    match rules.find(|rule| rule.matcher.allows(request)) {
+        Some(rule) => Decision { allowed: true, rule: rule.name.clone() },
+        None => Decision::DENIED,
+    }
+}
+
+impl CompiledRules {
+    /// Decides by these rules alone.
+    #[must_use]
+    pub fn decide(&self, request: &Request<'_>) -> Decision {
+        decide(std::iter::once(self), request)
+    }
+}
+
+impl Matcher {
+    /// The rule fits everything the request names.
+    fn allows(&self, request: &Request<'_>) -> bool {
+        match (self, request) {
+            (Self::Header(rule), Request::Header(line)) => rule.matches(line),
+            (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
+            _ => false,
+        }
+    }
+
+    /// The rule fits something the request names. A rule of another protocol denies too: it must not be ignored.
+    fn denies(&self, request: &Request<'_>) -> bool {
+        match (self, request) {
+            (Self::Header(rule), Request::Header(line)) => rule.matches(line),
+            (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
+            _ => true,
+        }
+    }
+}
