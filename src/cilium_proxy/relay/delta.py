@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
@@ -118,12 +117,11 @@ class DeltaStream:
         )
         wanted = current.resources if watch.wildcard else watch.names & current.resources.keys()
         for name in wanted:
-            value = current.resources[name]
-            version = _version(value)
+            version = self.cache.resource_version(url, name)
             if watch.client.get(name) != version:
                 watch.client[name] = version
                 resource = response.resources.add(name=name, version=version)
-                resource.resource.type_url, resource.resource.value = url, value
+                resource.resource.type_url, resource.resource.value = url, current.resources[name]
         for name in [name for name, known in watch.client.items() if known and name not in wanted]:
             response.removed_resources.append(name)
             if name in watch.names:
@@ -138,7 +136,3 @@ class DeltaStream:
         response.nonce = str(self._nonce)
         watch.unanswered[response.nonce] = current.sequence
         return response
-
-
-def _version(value: bytes) -> str:
-    return hashlib.sha256(value).hexdigest()[:16]

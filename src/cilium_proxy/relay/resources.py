@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -54,6 +55,8 @@ class _Type:
     current: ResourceSet | None = None
     subscriptions: set[Subscription] = field(default_factory=set)
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
+    # Hashes of resources, made when an incremental stream first needs them.
+    versions: dict[str, tuple[bytes, str]] = field(default_factory=dict)
 
 
 class ResourceCache:
@@ -81,10 +84,22 @@ class ResourceCache:
         if before is not None and before.resources == resources and version in (None, before.version):
             return before
         sequence = before.sequence + 1 if before is not None else 1
-        kept.current = ResourceSet(url, version if version is not None else str(sequence), dict(resources), sequence)
+        held = before.resources if before is not None else {}
+        # Unchanged resources stay the same objects: large sets are not kept twice, and compare at once.
+        same = {name: held[name] if held.get(name) == value else value for name, value in resources.items()}
+        kept.current = ResourceSet(url, version if version is not None else str(sequence), same, sequence)
+        kept.versions = {name: known for name, known in kept.versions.items() if same.get(name) is known[0]}
         for subscription in tuple(kept.subscriptions):
             subscription.changed()
         return kept.current
+
+    def resource_version(self, url: str, name: str) -> str:
+        """Version of one current resource: equal for equal bytes, also after a restart. KeyError for an unknown one."""
+        kept = self._type(url)
+        if name not in kept.versions:
+            value = kept.current.resources[name] if kept.current is not None else b""
+            kept.versions[name] = value, hashlib.sha256(value).hexdigest()[:16]
+        return kept.versions[name][1]
 
     async def taken(self, wanted: ResourceSet) -> None:
         """Returns when all streams that are subscribed to the type took the set or a later one; waits for a first.
