@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from watchfiles import awatch
+
+_log = logging.getLogger(__name__)
 
 # Milliseconds without a further event that end an edit, and the longest an edit may take.
 _QUIET = 50
@@ -71,10 +74,16 @@ async def changes(watched: Watched, enough: asyncio.Event) -> None:
         stop_event=enough,
         ignore_permission_denied=True,
     )
-    async with contextlib.aclosing(events):
-        async for _ in events:
-            if await asyncio.to_thread(getattr, watched, "changed"):
-                return
+    try:
+        async with contextlib.aclosing(events):
+            async for _ in events:
+                if await asyncio.to_thread(getattr, watched, "changed"):
+                    return
+    except (OSError, RuntimeError) as error:
+        # A directory that has just gone, or no inotify watches left.
+        _log.warning("cannot watch files (%s); looking at them twice a second", error)
+        while not enough.is_set() and not await asyncio.to_thread(getattr, watched, "changed"):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK / 1000)
 
 
 def _files(path: str) -> Iterator[str]:

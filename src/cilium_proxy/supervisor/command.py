@@ -24,6 +24,8 @@ class EnvoyCommand:
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
+    # Descriptors that stay open in Envoy.
+    pass_fds: tuple[int, ...] = ()
 
 
 def binary() -> Path:

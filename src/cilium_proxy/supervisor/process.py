@@ -34,6 +34,7 @@ class EnvoyProcess:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), *command.argv),
             env=dict(command.environment),
+            pass_fds=command.pass_fds,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -92,6 +92,9 @@ class Standalone:
                     await asyncio.wait((running, applying), return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     self.supervisor.stop()
+                    if applying.done():
+                        # It failed: there is nothing to drain for.
+                        self.supervisor.stop()
                     applying.cancel()
                     results = await asyncio.gather(running, applying, return_exceptions=True)
         for result in results:
@@ -123,11 +126,13 @@ class Standalone:
         _log.info("ready")
         async for _ in self.source.edits():
             try:
-                wanted = await self.source.read()
+                await self._apply(await self.source.read())
             except FilesError as error:
                 self._refused(str(error))
-            else:
-                await self._apply(wanted)
+            except Exception as error:
+                # A defect here must not end enforcement.
+                _log.exception("reading the edited files failed")
+                self._refused(f"{type(error).__name__}: {error}; this is a defect of cilium-proxy, please report it")
 
     async def _apply(self, wanted: Snapshot) -> None:
         before = {listener.address for listener in self.config.listeners}

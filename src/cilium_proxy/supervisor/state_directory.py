@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -30,8 +31,13 @@ def default(config: Path) -> Path:
 
 
 def running() -> list[Path]:
-    """State directories below `base` with a control socket."""
-    return sorted(path.parent for path in base().glob(f"*/{CONTROL}"))
+    """State directories below `base` of proxies that run."""
+    return sorted(path.parent for path in base().glob(f"*/{CONTROL}") if _answers(path))
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def create(path: Path) -> Path:

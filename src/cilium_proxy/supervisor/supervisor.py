@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from cilium_proxy.supervisor.admin import Admin, AdminError
@@ -31,7 +32,13 @@ class Supervisor:
     """
 
     def __init__(
-        self, command: EnvoyCommand, admin: Admin, *, drain_time: float, backoff: Backoff | None = None
+        self,
+        command: EnvoyCommand,
+        admin: Admin,
+        *,
+        drain_time: float,
+        backoff: Backoff | None = None,
+        log: Callable[[], Callable[[str], None]] = EnvoyLog,
     ) -> None:
         self.state: State = "starting"
         self.process: EnvoyProcess | None = None
@@ -39,6 +46,7 @@ class Supervisor:
         self.last_exit: str | None = None
         self.ready = asyncio.Event()
         self._command = command
+        self._log = log
         self._admin = admin
         self.drain_time = drain_time
         self._backoff = backoff or Backoff()
@@ -56,7 +64,7 @@ class Supervisor:
         started = False
         try:
             while not self._stopping.is_set():
-                self.process = process = await EnvoyProcess.start(self._command, EnvoyLog())
+                self.process = process = await EnvoyProcess.start(self._command, self._log())
                 self.state = "starting"
                 started = await self._attend(process, started)
                 if not self._stopping.is_set():

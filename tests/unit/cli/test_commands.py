@@ -7,6 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from cilium_proxy.cli import group
+from cilium_proxy.relay import sockets
 from cilium_proxy.supervisor.control import ControlServer
 from cilium_proxy.version import __version__
 
@@ -149,8 +150,8 @@ def test_status_without_a_proxy_is_an_error(tmp_path, monkeypatch):
 
 def test_status_asks_which_of_several_proxies(running, tmp_path):
     (tmp_path / "cilium-proxy/other").mkdir()
-    (tmp_path / "cilium-proxy/other/control.sock").touch()
-    result = invoke("status")
+    with sockets.listen(tmp_path / "cilium-proxy/other/control.sock"):
+        result = invoke("status")
     assert result.exit_code == 2
     assert "say which" in result.output
 

@@ -114,3 +114,18 @@ async def test_enough_ends_the_wait(proxy):
     enough.set()
     async with asyncio.timeout(5):
         await task
+
+
+async def test_without_inotify_edits_are_still_noticed(proxy, monkeypatch):
+    async def fails(*_, **__):
+        raise OSError("no watches left")
+        yield
+
+    monkeypatch.setattr("cilium_proxy.sources.watch.awatch", fails)
+    watched = Watched.of(proxy / "proxy.yaml")
+    task = asyncio.create_task(changes(watched, asyncio.Event()))
+    await asyncio.sleep(0.1)
+    assert not task.done()
+    in_place(proxy)
+    async with asyncio.timeout(5):
+        await task

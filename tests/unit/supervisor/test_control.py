@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cilium_proxy.relay import sockets
 from cilium_proxy.supervisor import control, state_directory
 
 
@@ -31,15 +32,17 @@ def test_nobody_there_is_an_error(path):
         control.ask(path, "status")
 
 
-def test_the_default_directory_belongs_to_the_configuration(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    one, other = (state_directory.default(tmp_path / name) for name in ("a.yaml", "b.yaml"))
+def test_the_default_directory_belongs_to_the_configuration(monkeypatch, path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path.parent))
+    one, other = (state_directory.default(path.parent / name) for name in ("a.yaml", "b.yaml"))
     assert one != other
-    assert one == state_directory.default(tmp_path / "x/../a.yaml")
+    assert one == state_directory.default(path.parent / "x/../a.yaml")
     assert stat.S_IMODE(state_directory.create(one).stat().st_mode) == 0o700
     assert state_directory.running() == []
-    (one / state_directory.CONTROL).touch()
-    assert state_directory.running() == [one]
+    with sockets.listen(one / state_directory.CONTROL):
+        assert state_directory.running() == [one]
+    assert (one / state_directory.CONTROL).exists()
+    assert state_directory.running() == [], "nobody listens any more"
 
 
 def test_a_directory_that_others_can_write_is_refused(tmp_path):
