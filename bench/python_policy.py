@@ -1,10 +1,11 @@
 """Updates and verdicts through Python: what the binding costs on top of the engine.
 
-Run: python bench/python_policy.py. Prints a table; each figure is the best of several runs on this machine.
+Prints a table; each figure is the best of several runs on this machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from typing import Any
 from cilium_proxy import api
 from cilium_proxy.policy import PolicyMap
 
-RUNS = 5
 ASK: Any = {"endpoint": "10.0.0.1", "direction": "ingress", "remote": 43, "port": 80}
 
 
@@ -40,7 +40,7 @@ def serialised(policies: list[dict[str, Any]]) -> list[bytes]:
 def best(call: Callable[[], object], repeat: int = 1) -> float:
     """Seconds per call."""
     times = []
-    for _ in range(RUNS):
+    for _ in range(options.runs):
         start = time.perf_counter()
         for _ in range(repeat):
             call()
@@ -110,12 +110,17 @@ def microseconds(seconds: float) -> str:
 
 
 def main() -> None:
-    print(f"Python {platform.python_version()}, {platform.machine()}, best of {RUNS} runs")
+    print(f"Python {platform.python_version()}, {platform.machine()}, best of {options.runs} runs")
     for title, rows in (("update", updates()), ("verdict", verdicts())):
         print(f"\n{title}")
         for what, figure in rows:
             print(f"  {what:<68}{figure}")
 
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--runs", type=int, default=5, help="runs of each measurement")
+parser.add_argument("--quick", dest="runs", action="store_const", const=1, help="one run each")
+options = parser.parse_args()
 
 if __name__ == "__main__":
     main()

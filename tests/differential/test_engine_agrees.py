@@ -22,6 +22,8 @@ from . import policies as world
 
 QUESTIONS = 500
 POLICIES = 1200
+EXPLAINED = 0.05
+"""Part of the questions that are answered with an explanation, which takes longer."""
 COMPARISONS = 200_000
 """At least; policies that both refuse have no questions."""
 
@@ -91,7 +93,7 @@ class Pair:
     def ask(self, question: naive.Question, chance: random.Random) -> str:
         """One kind of question about the connection; what it was and what came out."""
         kinds = [self.network, self.http, self.http, self.tls, self.metadata, self.parser]
-        return chance.choice(kinds)(question, chance)
+        return self.explain(question, chance) if chance.random() < EXPLAINED else chance.choice(kinds)(question, chance)
 
     def network(self, question: naive.Question, _: random.Random) -> str:
         wanted = naive.network(self.policy, question).allowed
@@ -139,6 +141,17 @@ class Pair:
         if got != wanted:
             self.differ(f"{got}", step(question, op="proxylib", expect=wanted))
         return f"parser {wanted is not None}"
+
+    def explain(self, question: naive.Question, chance: random.Random) -> str:
+        """The explanation is made apart from the verdict and must come to the same."""
+        headers = world.request(chance)
+        got = self.engine.explain(**who(question), sni=question.sni, headers=headers)
+        wanted = self.engine.http(**who(question), sni=question.sni, headers=headers)
+        outcomes = [rule["outcome"] for stage in got.data["stages"][-1:] for rule in stage["rules"]]
+        if got.allowed != wanted.allowed or ("denies" in outcomes) != (wanted.code == "denied_by_rule"):
+            vector = step(question, op="http", sni=question.sni, headers=pairs(headers), expect=wanted.allowed)
+            self.differ(f"{wanted.reason}, and explains:\n{got}", vector)
+        return f"explain {wanted.allowed}"
 
     def differ(self, got: str, *steps: Json) -> None:
         expect: Any = "accept" if steps else {"reject": ""}
