@@ -82,10 +82,12 @@ class World:
         return None
 
     def remote(self, text: str) -> int:
-        """The identity of a name, address, labels, reserved name or number. Raises UnknownPeerError."""
+        """The identity of a name, address, prefix, labels, reserved name or number. Raises UnknownPeerError."""
         labels = labels_of(self.namespaces, text)
         for identity in self.identities.all:
             if text in identity.names or (labels and labels == identity.labels):
+                return identity.number
+            if any(text == str(prefix) for prefix in identity.prefixes):
                 return identity.number
         if _address(text):
             return self.identities.resolve(text)

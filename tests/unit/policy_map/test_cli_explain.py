@@ -93,6 +93,16 @@ def test_log_lines_of_connections_ask_about_connections(run: Run, project: Path)
         assert result.output.startswith("ALLOWED web (257) -> api:8080\n")
 
 
+def test_log_lines_may_name_prefixes_and_identities(run: Run, project: Path) -> None:
+    policy = (project / "policies/api.yaml").read_text()
+    (project / "policies/api.yaml").write_text(policy + "    - fromCIDR: [10.0.0.0/8]\n")
+    end = "127.0.0.2:8080 (api) connection FORWARDED (TCP)"
+    for source in ("10.1.2.3:4 (10.0.0.0/8)", "10.1.2.3:4 (unknown)", "10.1.2.3:4 (ID:16777217)"):
+        result = run("explain", "-c", project / "proxy.yaml", "--log", f"Nov  3 01:02:03.004: {source} -> {end}")
+        assert result.exit_code == 0, result.output
+        assert " (16777217) -> api:8080" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
