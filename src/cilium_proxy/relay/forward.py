@@ -24,12 +24,14 @@ Subscribe = Callable[[str, frozenset[str]], None]
 
 @dataclass(slots=True)
 class Counts:
-    """Updates of one type. `error` is why the last one was refused, None if it was not."""
+    """Updates of one type. `error` is why the last one was refused, None if it was not. Times: since the epoch."""
 
     updates: int = 0
     refused: int = 0
     version: str = ""
     error: str | None = None
+    error_at: float = 0.0
+    applied_at: float = 0.0
 
 
 class Forwarder:
@@ -97,10 +99,10 @@ class Forwarder:
             await work
         except RefusedError as error:
             counts.refused += 1
-            counts.error = str(error)
+            counts.error, counts.error_at = str(error), time.time()
             _log.error("agent: %s version %s is refused: %s", kind, update.version, error)
             raise
-        counts.version, counts.error = update.version, None
+        counts.version, counts.error, counts.applied_at = update.version, None, time.time()
         _log.debug(
             "agent: %s version %s (%d resources) in force after %.0f ms",
             *(kind, update.version, len(update.resources), (time.monotonic() - started) * 1000),
