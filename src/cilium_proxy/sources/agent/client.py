@@ -16,7 +16,7 @@ from cilium_proxy.rewrite.cilium.bootstrap import Transport
 from cilium_proxy.sources.agent.backoff import Jittered
 from cilium_proxy.sources.agent.delta import DeltaStream
 from cilium_proxy.sources.agent.sotw import SotwStream
-from cilium_proxy.sources.agent.stream import Lane, Stream, Subscription, UnsupportedError
+from cilium_proxy.sources.agent.stream import Lane, Stream, Subscription, UnreadableError, UnsupportedError
 from cilium_proxy.sources.agent.update import Sink
 
 _log = logging.getLogger(__name__)
@@ -109,6 +109,8 @@ class AgentClient:
                         return
                     transport = fallback
                     continue
+                reason = str(error)
+            except UnreadableError as error:
                 reason = str(error)
             except grpc.aio.AioRpcError as error:
                 reason = f"{error.code().name}: {error.details()}"

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from cilium_proxy.api import messages
-from cilium_proxy.sources.agent.stream import Stream, unreadable
+from cilium_proxy.sources.agent.stream import Stream, UnreadableError
 from cilium_proxy.sources.agent.update import Update
 
 _REQUEST = "envoy.service.discovery.v3.DeltaDiscoveryRequest"
@@ -60,7 +60,7 @@ class DeltaStream(Stream):
         try:
             response = messages(_RESPONSE).FromString(raw)
         except DecodeError as error:
-            raise unreadable(error) from error
+            raise UnreadableError(str(error)) from error
         url = self._type(response)
         if url is None:
             return response, None
@@ -68,10 +68,10 @@ class DeltaStream(Stream):
         resources: dict[str, bytes] = {}
         for resource in response.resources:
             if resource.name in resources:
-                raise unreadable(ValueError(f"two resources are called {resource.name}"), response)
+                raise UnreadableError(f"two resources are called {resource.name}", response)
             if resource.resource.type_url != url:
-                raise unreadable(
-                    ValueError(f"{resource.name} is a {resource.resource.type_url or 'nothing'}, not a {url}"), response
+                raise UnreadableError(
+                    f"{resource.name} is a {resource.resource.type_url or 'nothing'}, not a {url}", response
                 )
             resources[resource.name] = resource.resource.value
         exchange.responses += 1

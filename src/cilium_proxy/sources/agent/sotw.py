@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from cilium_proxy.api import messages
 from cilium_proxy.sources.agent.names import UnnamedError, name_and_value
-from cilium_proxy.sources.agent.stream import Stream, unreadable
+from cilium_proxy.sources.agent.stream import Stream, UnreadableError
 from cilium_proxy.sources.agent.update import Update
 
 _REQUEST = "envoy.service.discovery.v3.DiscoveryRequest"
@@ -63,7 +63,7 @@ class SotwStream(Stream):
         try:
             response = messages(_RESPONSE).FromString(raw)
         except DecodeError as error:
-            raise unreadable(error) from error
+            raise UnreadableError(str(error)) from error
         url = self._type(response)
         if url is None:
             return response, None
@@ -77,7 +77,7 @@ class SotwStream(Stream):
                     raise UnnamedError(f"two resources are called {name}")
                 resources[name] = value
         except UnnamedError as error:
-            raise unreadable(error, response) from error
+            raise UnreadableError(str(error), response) from error
         exchange.responses += 1
         first = exchange.responses == 1
         return response, Update(type_url=url, version=response.version_info, resources=resources, first=first)

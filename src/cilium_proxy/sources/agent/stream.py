@@ -12,7 +12,6 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from cilium_proxy.sources.agent.names import UnnamedError
 from cilium_proxy.sources.agent.update import RefusedError, Sink, Update
 
 _log = logging.getLogger(__name__)
@@ -23,6 +22,14 @@ _LARGE = 256 << 10
 
 class UnsupportedError(Exception):
     """The agent does not serve the method."""
+
+
+class UnreadableError(Exception):
+    """A response does not parse. `response` is what did; None: not even its nonce is known, the stream is useless."""
+
+    def __init__(self, text: str, response: Any = None) -> None:
+        super().__init__(text)
+        self.response = response
 
 
 @dataclass(slots=True)
@@ -54,7 +61,7 @@ class Stream(abc.ABC):
         self._settling: set[asyncio.Task[None]] = set()
 
     async def run(self, channel: grpc.aio.Channel, method: str) -> None:
-        """Returns when the agent ended the stream. Raises UnsupportedError, grpc.aio.AioRpcError."""
+        """Returns when the agent ended the stream. Raises UnsupportedError, UnreadableError, AioRpcError."""
         call: Any = channel.stream_stream(method, request_serializer=None, response_deserializer=None)()
         writing = asyncio.create_task(self._write(call))
         try:
@@ -89,17 +96,15 @@ class Stream(abc.ABC):
             return
 
     async def _receive(self, raw: bytes) -> None:
-        response: Any = None
         try:
             if len(raw) > _LARGE:
                 response, update = await asyncio.to_thread(self._read, raw)
             else:
                 response, update = self._read(raw)
-        except _UnreadableError as error:
+        except UnreadableError as error:
+            if error.response is None:
+                raise
             response, outcome = error.response, str(error)
-            if response is None:
-                _log.error("agent: %s", error)
-                return
         else:
             if update is None:
                 return
@@ -141,24 +146,11 @@ class Stream(abc.ABC):
 
     @abc.abstractmethod
     def _read(self, raw: bytes) -> tuple[Any, Update | None]:
-        """Parses a response; no update: it is to be ignored. Raises _UnreadableError. May run in a thread."""
+        """Parses a response; no update: it is to be ignored. Raises UnreadableError. May run in a thread."""
 
     @abc.abstractmethod
     def _answer(self, response: Any, error: str | None) -> None:
         """Makes the answer to a response due."""
-
-
-class _UnreadableError(Exception):
-    """A response that does not parse; `response` is what did."""
-
-    def __init__(self, text: str, response: Any) -> None:
-        super().__init__(text)
-        self.response = response
-
-
-def unreadable(error: UnnamedError | Exception, response: Any = None) -> Exception:
-    """The error to raise from `_read`."""
-    return _UnreadableError(str(error), response)
 
 
 def _check(code: grpc.StatusCode, details: str | None, answered: bool) -> None:
