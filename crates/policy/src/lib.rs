@@ -9,6 +9,8 @@
 mod compile;
 mod decode;
 pub mod explain;
+#[cfg(test)]
+mod fixture;
 pub mod headers;
 pub mod hosts;
 mod metadata;

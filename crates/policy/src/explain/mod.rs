@@ -83,6 +83,18 @@ pub struct Stage {
     pub rules: Vec<RuleStep>,
 }
 
+impl Stage {
+    /// The verdict that the steps of the rules amount to. Without rules to ask, the stage's own.
+    #[must_use]
+    pub fn by_rules(&self) -> bool {
+        if self.rules.is_empty() {
+            return self.allowed;
+        }
+        let decided = |outcome| self.rules.iter().any(|step| step.outcome == outcome);
+        decided(Outcome::Allows) && !decided(Outcome::Denies)
+    }
+}
+
 /// What happened to a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

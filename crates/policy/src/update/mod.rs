@@ -10,6 +10,9 @@ mod rejected;
 mod snapshot;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use endpoint::EndpointPolicy;
 pub(crate) use endpoint::Fallback;
 pub use map::PolicyMap;

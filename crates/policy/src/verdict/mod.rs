@@ -5,6 +5,9 @@ mod l7;
 mod tls;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use l7::{L7Candidate, L7RuleSet};
 pub use tls::{TlsSide, TlsVerdict};
 
