@@ -1,4 +1,5 @@
-//! Python bindings of the policy engine: conversions and nothing else. The package `cilium_proxy.policy` is the API.
+//! Python bindings of the policy engine and of the privileged service: conversions and nothing else. The API of the
+//! engine is the package `cilium_proxy.policy`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over")]
@@ -7,6 +8,7 @@ mod convert;
 mod error;
 mod hosts;
 mod map;
+mod privileged;
 mod snapshot;
 mod sni;
 mod tls;
@@ -21,6 +23,8 @@ mod _core {
     use crate::hosts::HostMap;
     #[pymodule_export]
     use crate::map::PolicyMap;
+    #[pymodule_export]
+    use crate::privileged::PrivilegedService;
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]
