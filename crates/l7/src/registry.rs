@@ -4,10 +4,11 @@ use thiserror::Error;
 
 use crate::info::ConnectionInfo;
 use crate::parser::Parser;
-use crate::{r2d2, test_parsers};
+use crate::{memcache, r2d2, test_parsers};
 
 /// Names of the built-in parsers, as `l7_proto` gives them.
-pub const PARSERS: &[&str] = &["r2d2", "test.blockparser", "test.headerparser", "test.lineparser", "test.passer"];
+pub const PARSERS: &[&str] =
+    &["memcache", "r2d2", "test.blockparser", "test.headerparser", "test.lineparser", "test.passer"];
 
 /// What connections learn from each other. One per process; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,7 @@ pub enum CreateError {
 /// Makes the parser of a new connection.
 pub fn create(name: &str, info: &ConnectionInfo, _shared: &Shared) -> Result<Box<dyn Parser>, CreateError> {
     Ok(match name {
+        memcache::NAME => Box::<memcache::Memcache>::default(),
         r2d2::NAME => Box::new(r2d2::R2d2),
         // The reference's way to test a refusal.
         test_parsers::PASSER if info.policy_name == "invalid-policy" => {

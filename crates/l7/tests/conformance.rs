@@ -186,3 +186,8 @@ fn the_test_parsers_do_as_the_reference() {
 fn r2d2_does_as_the_reference() {
     run(include_str!("cases/r2d2.json"));
 }
+
+#[test]
+fn memcache_does_as_the_reference() {
+    run(include_str!("cases/memcache.json"));
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::rules::{CompiledRules, GenericRule, Matcher, Rule, RuleSet, RulesError};
-use crate::{r2d2, test_parsers};
+use crate::{memcache, r2d2, test_parsers};
 
 /// Memory a compiled regular expression may take.
 const REGEX_SIZE: usize = 1 << 20;
@@ -27,6 +27,7 @@ fn generic(parser: &str, rule: &GenericRule) -> Result<Rule, String> {
     let matcher = match parser {
         test_parsers::HEADER => Matcher::Header(test_parsers::HeaderRule::compile(Fields::new(&rule.fields))?),
         r2d2::NAME => Matcher::R2d2(r2d2::CommandRule::compile(Fields::new(&rule.fields))?),
+        memcache::NAME => Matcher::Memcache(memcache::KeyRule::compile(Fields::new(&rule.fields))?),
         _ => return Err("it takes no rules".into()),
     };
     let name = (!rule.name.is_empty()).then(|| rule.name.as_str().into());

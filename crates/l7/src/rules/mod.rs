@@ -10,7 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::request::{Decision, Request};
-use crate::{r2d2, test_parsers};
+use crate::{memcache, r2d2, test_parsers};
 
 pub use compile::compile_rules;
 pub(crate) use compile::{Fields, regex};
@@ -70,6 +70,7 @@ struct Rule {
 enum Matcher {
     Header(test_parsers::HeaderRule),
     R2d2(r2d2::CommandRule),
+    Memcache(memcache::KeyRule),
 }
 
 /// Why rules are refused.
@@ -113,6 +114,7 @@ impl Matcher {
         match (self, request) {
             (Self::Header(rule), Request::Header(line)) => rule.matches(line),
             (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
+            (Self::Memcache(rule), Request::Memcache(request)) => rule.allows(request),
             _ => false,
         }
     }
@@ -122,6 +124,7 @@ impl Matcher {
         match (self, request) {
             (Self::Header(rule), Request::Header(line)) => rule.matches(line),
             (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
+            (Self::Memcache(rule), Request::Memcache(request)) => rule.denies(request),
             _ => true,
         }
     }
