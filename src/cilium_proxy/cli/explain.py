@@ -11,7 +11,7 @@ import click
 
 from cilium_proxy.cli.output import Form, output_option, print_data, print_problems, print_table
 from cilium_proxy.config import Direction, load, parse_config
-from cilium_proxy.policy import Explanation, InvalidQuery, PolicyRejected
+from cilium_proxy.policy import Explanation, InvalidQuery
 from cilium_proxy.policy.log_line import InvalidLogLineError, Logged, parse
 from cilium_proxy.policy.world import Own, UnknownPeerError, World, build, restore
 from cilium_proxy.yaml import Mapping, Mark, ProblemsError
@@ -134,7 +134,7 @@ def _running(config_path: Path | None, state_dir: Path | None) -> World:
         return restore(control.ask(directories[0] / state_directory.CONTROL, "policies"))
     except control.UnreachableError as error:
         raise click.UsageError(str(error)) from error
-    except (KeyError, PolicyRejected) as error:
+    except (KeyError, ValueError) as error:
         raise click.UsageError(f"the running proxy is of another version: {error}") from error
 
 

@@ -47,6 +47,10 @@ class Questions:
         """Endpoint addresses that have a policy, with the endpoint ids."""
         return {address: endpoint_id for address, endpoint_id, _ in self._snapshot().endpoints()}
 
+    def resources(self) -> dict[str, str]:
+        """Endpoint addresses that have a policy, with the name of the resource it came from."""
+        return {address: resource for address, _, resource in self._snapshot().endpoints()}
+
     def network(
         self,
         *,

@@ -5,12 +5,14 @@ Made from a configuration, or from what a running proxy says of itself (`describ
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from cilium_proxy.api import messages
 from cilium_proxy.config import Config, Direction, Endpoint, Identity, Protocol
 from cilium_proxy.config.labels import NAMESPACE, complete, split
 from cilium_proxy.config.peers import RESERVED
@@ -56,7 +58,10 @@ class Own:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Policies and names. `places` says where rules are written, by rule name."""
+    """Policies and names.
+
+    `resources` are the policies in JSON form where they were compiled, `places` says where rules are written, by name.
+    """
 
     policies: PolicyMap
     resources: Mapping[str, Message]
@@ -76,10 +81,8 @@ class World:
         found = [endpoint for endpoint in self.endpoints if labels and labels.items() <= endpoint.labels.items()]
         if len(found) == 1:
             return _own(found[0])
-        for name, resource in self.resources.items():
-            if address in resource["endpoint_ips"]:
-                return Own(address, name, text)
-        return None
+        resource = self.policies.resources().get(address)
+        return None if resource is None else Own(address, resource, text)
 
     def remote(self, text: str) -> int:
         """The identity of a name, address, prefix, labels, reserved name or number. Raises UnknownPeerError."""
@@ -164,13 +167,34 @@ def describe(config: Config, compiled: Compiled) -> dict[str, Any]:
     }
 
 
+def describe_resources(policies: Mapping[str, bytes], hosts: Iterable[bytes]) -> dict[str, Any]:
+    """The same of serialised `cilium.NetworkPolicy` (by name) and `cilium.NetworkPolicyHosts`: numbers, no names."""
+    make = messages("cilium.NetworkPolicyHosts")
+    identities = [make.FromString(one) for one in hosts]
+    return {
+        "serialised": {name: base64.b64encode(policy).decode() for name, policy in policies.items()},
+        "endpoints": [],
+        "listeners": [],
+        "identities": [
+            {"number": one.policy, "labels": {}, "prefixes": list(one.host_addresses), "names": []}
+            for one in sorted(identities, key=lambda one: one.policy)
+        ],
+        "namespaces": {},
+        "places": {},
+    }
+
+
 def restore(data: Mapping[str, Any]) -> World:
-    """The world that `describe` described. Raises KeyError or PolicyRejected for the data of another version."""
+    """The world that was described. Raises KeyError, ValueError or PolicyRejected for the data of another version."""
     policies = PolicyMap()
-    policies.update(cast(Mapping[str, Message], data["resources"]), version="explain")
+    if "serialised" in data:
+        serialised = {name: base64.b64decode(policy) for name, policy in data["serialised"].items()}
+        policies.update(serialised, version="explain")
+    else:
+        policies.update(cast(Mapping[str, Message], data["resources"]), version="explain")
     return World(
         policies=policies,
-        resources=data["resources"],
+        resources=data.get("resources", {}),
         endpoints=tuple(Workload(one["name"], one["labels"], tuple(one["addresses"])) for one in data["endpoints"]),
         openings=tuple(
             Opening(one["endpoint"], one["direction"], one["port"], one["protocol"]) for one in data["listeners"]

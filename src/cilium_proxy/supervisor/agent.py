@@ -17,7 +17,8 @@ from typing import Any
 
 from cilium_proxy.api import messages, to_dict
 from cilium_proxy.config import Address
-from cilium_proxy.relay.channel import POLICIES, PolicyChannel
+from cilium_proxy.policy import world
+from cilium_proxy.relay.channel import HOSTS, POLICIES, PolicyChannel
 from cilium_proxy.relay.forward import Forwarder
 from cilium_proxy.relay.resources import ResourceCache
 from cilium_proxy.relay.xds import XdsServer
@@ -98,7 +99,9 @@ class Agent:
         self.client = AgentClient(bootstrap.agent_socket, bootstrap.node, bootstrap.transport, self.forwarder)
         self.forwarder.subscribe = self.client.subscribe
         self._xds = XdsServer(directory / _XDS, self.cache)
-        self._control = ControlServer(directory / state_directory.CONTROL, {"status": self.status})
+        self._control = ControlServer(
+            directory / state_directory.CONTROL, {"status": self.status, "policies": self.policies}
+        )
         made = envoy_bootstrap(bootstrap, directory, options)
         for warning in made.warnings:
             _log.warning("bootstrap: %s", warning)
@@ -128,6 +131,11 @@ class Agent:
     async def status(self) -> dict[str, object]:
         """What `cilium-proxy status` shows."""
         return agent_status.describe(self)
+
+    async def policies(self) -> dict[str, object]:
+        """What `cilium-proxy explain` evaluates: the policies and host addresses in force."""
+        policies, hosts = (dict(self.channel.state(url).resources) for url in (POLICIES, HOSTS))
+        return await asyncio.to_thread(world.describe_resources, policies, hosts.values())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from cilium_proxy.api import from_dict
 from cilium_proxy.config import load
 from cilium_proxy.observe import CompactPrinter, print_line
 from cilium_proxy.policy.compile import compile_policies, load_policies
-from cilium_proxy.policy.world import describe
+from cilium_proxy.policy.world import describe, describe_resources
 from cilium_proxy.supervisor import control, state_directory
+
+from .policies import policy
 
 Run = Callable[..., Result]
 
@@ -94,8 +97,8 @@ def test_log_lines_of_connections_ask_about_connections(run: Run, project: Path)
 
 
 def test_log_lines_may_name_prefixes_and_identities(run: Run, project: Path) -> None:
-    policy = (project / "policies/api.yaml").read_text()
-    (project / "policies/api.yaml").write_text(policy + "    - fromCIDR: [10.0.0.0/8]\n")
+    before = (project / "policies/api.yaml").read_text()
+    (project / "policies/api.yaml").write_text(before + "    - fromCIDR: [10.0.0.0/8]\n")
     end = "127.0.0.2:8080 (api) connection FORWARDED (TCP)"
     for source in ("10.1.2.3:4 (10.0.0.0/8)", "10.1.2.3:4 (unknown)", "10.1.2.3:4 (ID:16777217)"):
         result = run("explain", "-c", project / "proxy.yaml", "--log", f"Nov  3 01:02:03.004: {source} -> {end}")
@@ -130,31 +133,53 @@ def test_a_wrong_configuration_is_told_with_its_place(run: Run, project: Path) -
     assert "did you mean `endpoints`?" in result.output
 
 
-@pytest.fixture
-def running(project: Path) -> Iterator[Path]:
-    """A control socket that answers as the proxy does."""
-    config = load(project / "proxy.yaml")
-    data = describe(config, compile_policies(config, load_policies(config.policies)))
+@contextlib.contextmanager
+def answering(directory: Path, data: dict[str, object]) -> Iterator[None]:
+    """A control socket that answers as a proxy does."""
 
     async def policies() -> dict[str, object]:
         return data
 
     loop = asyncio.new_event_loop()
-    server = control.ControlServer(project / state_directory.CONTROL, {"policies": policies})
+    server = control.ControlServer(directory / state_directory.CONTROL, {"policies": policies})
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield project
-    asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
-def test_a_running_proxy_is_asked_for_what_it_enforces(run: Run, running: Path) -> None:
-    (running / "policies/api.yaml").write_text("edited: and not in force")
+def test_a_running_proxy_is_asked_for_what_it_enforces(run: Run, project: Path) -> None:
+    config = load(project / "proxy.yaml")
+    data = describe(config, compile_policies(config, load_policies(config.policies)))
+    (project / "policies/api.yaml").write_text("edited: and not in force")
     question = ("--from", "web", "--to", "api", "--path", "/admin")
-    result = run("explain", "--running", "--state-dir", running, *question)
+    with answering(project, data):
+        result = run("explain", "--running", "--state-dir", project, *question)
     assert result.exit_code == 1
     assert result.output.startswith("DENIED web (257) -> api:8080 GET /admin\n")
     assert "rule default/api/ingress/0 is at" in result.output
+
+
+def test_a_proxy_behind_an_agent_knows_addresses_and_numbers(run: Run, tmp_path: Path) -> None:
+    policies = {"42": from_dict("cilium.NetworkPolicy", policy({"remote_policies": [43]})).SerializeToString()}
+    hosts = from_dict("cilium.NetworkPolicyHosts", {"policy": 43, "host_addresses": ["10.0.0.43", "fd00::/64"]})
+    with answering(tmp_path, describe_resources(policies, [hosts.SerializeToString()])):
+        ask = ("explain", "--running", "--state-dir", tmp_path, "--to", "10.1.2.3", "--port", 80, "--from")
+        for peer in ("43", "10.0.0.43", "fd00::7"):
+            assert run(*ask, peer).exit_code == 0, peer
+        result = run(*ask, "10.0.0.44")
+    assert result.exit_code == 1
+    assert "identity 2 is not among the remotes" in result.output
+
+
+def test_an_answer_of_another_version_is_told(run: Run, tmp_path: Path) -> None:
+    with answering(tmp_path, {"error": "no such question: policies"}):
+        result = run("explain", "--running", "--state-dir", tmp_path, "--from", "1", "--to", "10.1.2.3")
+    assert result.exit_code == 2
+    assert "another version" in result.output
