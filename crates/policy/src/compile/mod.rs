@@ -5,6 +5,9 @@ mod paths;
 mod ports;
 mod rules;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use candidates::{Candidates, RemoteIndex};
 pub(crate) use paths::{Alternative, PathIndex};
 pub(crate) use ports::{Entry, MAX_MERGED_RULES, PortTable, Ports};

@@ -6,6 +6,9 @@ mod dump;
 mod evaluate;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use dump::{Dump, DumpedAction, DumpedHeader, DumpedHttp, DumpedNamed, DumpedRange, DumpedRule};
 
 use crate::Direction;

@@ -5,6 +5,9 @@ pub(crate) mod matcher;
 mod text;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use view::{Lookup, View};
 
 /// Headers of a request. Names are lower case; pseudo headers (`:path`, `:method`, `:authority`, ...) are included.

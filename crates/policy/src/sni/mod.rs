@@ -1,5 +1,8 @@
 //! Patterns for TLS server names: `*` stands for any characters of a label, `**` for one or more labels.
 
+#[cfg(test)]
+mod tests;
+
 use thiserror::Error;
 
 /// DNS names have at most 127 labels.
