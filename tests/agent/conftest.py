@@ -81,7 +81,7 @@ def run(directory):
 
 
 @pytest.fixture
-def client(node):
+async def client(node):
     """A client of the redirect listener: `client(source=...)`."""
     clients = []
 
@@ -93,4 +93,6 @@ def client(node):
         clients.append(made)
         return made
 
-    return connect
+    yield connect
+    for made in clients:
+        await made.aclose()

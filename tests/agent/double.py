@@ -76,7 +76,7 @@ class AgentDouble:
     async def restart(self):
         """As a new process: versions start anew, resources are those it is told again."""
         await self.stop()
-        self.kinds, self._clusters_taken = {}, False
+        self.kinds, self.answers, self._clusters_taken = {}, [], False
         await self.start()
 
     async def set(self, url, resources, version=None):

@@ -131,6 +131,9 @@ async def test_envoy_that_crashes_gets_everything_again_from_the_proxy(agent, no
     proxy = run(bootstrap())
     await enforce(agent, node)
     await agent.stop()
+    async with asyncio.timeout(40):
+        while proxy.status()["state"] != "running":
+            await asyncio.sleep(0.05)
     before = proxy.status()["envoy"]["pid"]
     os.kill(before, signal.SIGKILL)
     async with asyncio.timeout(40):
