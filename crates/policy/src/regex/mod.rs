@@ -1,7 +1,8 @@
 //! Regular expressions as policies mean them: RE2 syntax and semantics, the whole value must match.
 //!
 //! Expressions are parsed here, as RE2 parses them, and matched as bytes by `regex-automata`. What differs from RE2:
-//! look-ups of Unicode categories and scripts use the tables of this crate's Unicode version; expressions longer than
+//! look-ups of Unicode categories and scripts use the tables of this crate's Unicode version; where alternatives hold
+//! everything beyond ASCII only together, invalid UTF-8 is not let through as RE2 does; expressions longer than
 //! [`MAX_PATTERN`], nested deeper than [`MAX_NESTING`] or compiled to more than [`MAX_PROGRAM`] are refused.
 
 mod charset;

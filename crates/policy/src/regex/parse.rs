@@ -1,6 +1,5 @@
 //! Parses expressions as RE2 does with its default options.
 
-use std::collections::HashSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -16,7 +15,7 @@ type Result<T> = std::result::Result<T, String>;
 
 /// Parses a whole expression.
 pub(super) fn parse(pattern: &str) -> Result<Hir> {
-    let mut parser = Parser { rest: pattern, flags: Flags::default(), names: HashSet::new(), depth: 0 };
+    let mut parser = Parser { rest: pattern, flags: Flags::default(), depth: 0 };
     let node = parser.alternation()?;
     match parser.rest.chars().next() {
         None => Ok(node.hir),
@@ -27,7 +26,6 @@ pub(super) fn parse(pattern: &str) -> Result<Hir> {
 struct Parser<'p> {
     rest: &'p str,
     flags: Flags,
-    names: HashSet<&'p str>,
     depth: usize,
 }
 
@@ -179,16 +177,13 @@ impl<'p> Parser<'p> {
         Ok(Some(node))
     }
 
-    /// `P<name>` or `<name>`.
+    /// `P<name>` or `<name>`. RE2 lets groups share a name.
     fn name(&mut self, start: &'p str) -> Result<()> {
         let bad = || format!("invalid named capture group: {}", head(start));
         self.take("P");
         let (name, rest) = self.rest.strip_prefix('<').and_then(|rest| rest.split_once('>')).ok_or_else(bad)?;
         if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
             return Err(bad());
-        }
-        if !self.names.insert(name) {
-            return Err(format!("duplicate capture group name: {name}"));
         }
         self.rest = rest;
         Ok(())
