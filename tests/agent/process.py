@@ -17,18 +17,26 @@ LIMIT = 40.0
 class Proxy:
     """Started with a bootstrap and further arguments. `lines`: its log and Envoy's."""
 
-    def __init__(self, directory, bootstrap, *arguments):
+    def __init__(self, directory, bootstrap, *arguments, environment=None):
         self.directory = directory
         self.state = directory / "state"
         path = directory / "bootstrap-config.json"
         path.write_text(json.dumps(bootstrap))
-        command = [sys.executable, "-m", "cilium_proxy", "agent", "-c", str(path), "--state-dir", str(self.state)]
         self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command(path, arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
         )
         self.lines = []
         self._queue = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
+
+    def command(self, path, arguments):
+        """The command line."""
+        command = [sys.executable, "-m", "cilium_proxy", "agent", "-c", str(path), "--state-dir", str(self.state)]
+        return [*command, *arguments]
 
     def _read(self):
         for line in self.process.stdout:
