@@ -1,5 +1,6 @@
 //! HTTP filters: they see the headers of a request and of its response.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -59,7 +60,14 @@ pub enum Attribute {
     SourceAddress = 24,
     /// "ip:port" that the client wanted.
     DestinationAddress = 26,
+    /// Server name of the client's TLS hello.
+    RequestedServerName = 30,
+    /// "ip:port" of the host that load balancing chose; known to filters that run upstream.
+    UpstreamAddress = 41,
 }
+
+/// Number of the attribute `connection.id`.
+const CONNECTION_ID: u32 = 28;
 
 /// A filter's configuration on Envoy's side, while it is being made.
 pub struct HttpFilterConfig {
@@ -89,39 +97,23 @@ pub struct Stream<'c> {
 }
 
 impl Stream<'_> {
-    /// Bytes that an earlier filter of the connection left under that key.
+    /// What is known of the stream beside its headers.
     #[must_use]
-    pub fn filter_state(&self, key: &str) -> Option<&[u8]> {
-        let mut value = Buffer::EMPTY;
-        // SAFETY: `self.envoy` is live during the call. The bytes are the connection's and change only by calls on
-        // `&mut self`.
-        unsafe {
-            if !raw::http::filter_state(self.envoy, Buffer::new(key.as_bytes()), &raw mut value) {
-                return None;
-            }
-            Some(value.bytes())
-        }
+    pub fn info(&self) -> StreamInfo<'_> {
+        StreamInfo { envoy: self.envoy, stream: PhantomData }
     }
 
-    /// An attribute's text; `None` when the stream does not have it (yet).
-    #[must_use]
-    pub fn attribute(&self, attribute: Attribute) -> Option<&str> {
-        let mut value = Buffer::EMPTY;
-        // SAFETY: as in `filter_state`.
-        let bytes = unsafe {
-            if !raw::http::attribute_string(self.envoy, attribute as u32, &raw mut value) {
-                return None;
-            }
-            value.bytes()
-        };
-        std::str::from_utf8(bytes).ok()
-    }
-
-    /// All headers, pseudo headers included. Names are lower case.
-    pub fn headers(&mut self, kind: HeaderKind) -> HeaderMap<'_> {
-        let mut map = HeaderMap { envoy: self.envoy, kind, list: Vec::new(), stream: PhantomData };
+    /// All headers, pseudo headers included, and what else is known. Names are lower case.
+    pub fn headers(&mut self, kind: HeaderKind) -> (StreamInfo<'_>, HeaderMap<'_>) {
+        let mut map = HeaderMap { envoy: self.envoy, kind, list: HeaderList::take(), stream: PhantomData };
         map.read();
-        map
+        (StreamInfo { envoy: self.envoy, stream: PhantomData }, map)
+    }
+
+    /// Leaves bytes for filters of the same stream that run later, downstream or upstream.
+    pub fn set_filter_state(&mut self, key: &str, value: &[u8]) -> bool {
+        // SAFETY: `self.envoy` is live during the call; Envoy copies both.
+        unsafe { raw::http::set_filter_state(self.envoy, Buffer::new(key.as_bytes()), Buffer::new(value)) }
     }
 
     /// Answers the request. Hooks of this filter run before this returns.
@@ -129,7 +121,7 @@ impl Stream<'_> {
     /// `details` is the stream's response-code details and must hold no white space.
     pub fn send_response(&mut self, status: u32, headers: &[(&str, &[u8])], body: &[u8], details: &str) {
         let headers: Vec<Header> = headers.iter().map(|(name, value)| Header::new(name, value)).collect();
-        // SAFETY: as in `filter_state`; Envoy copies everything it is passed.
+        // SAFETY: `self.envoy` is live during the call; Envoy copies everything it is passed.
         unsafe {
             raw::http::send_response(
                 self.envoy,
@@ -144,8 +136,74 @@ impl Stream<'_> {
 
     /// Counts one.
     pub fn increment(&self, counter: Counter) {
-        // SAFETY: as in `filter_state`. The only failure is an unknown counter, which `Counter` rules out.
+        // SAFETY: `self.envoy` is live during the call. The only failure is an unknown counter, which `Counter` rules out.
         let _ = unsafe { raw::http::increment_counter(self.envoy, counter.0, std::ptr::null(), 0, 1) };
+    }
+}
+
+/// What does not depend on a stream's headers and changes only by calls on `&mut Stream`.
+#[derive(Clone, Copy)]
+pub struct StreamInfo<'s> {
+    envoy: Envoy,
+    stream: PhantomData<&'s ()>,
+}
+
+impl<'s> StreamInfo<'s> {
+    /// Bytes that an earlier filter of the stream or its connection left under that key.
+    #[must_use]
+    pub fn filter_state(&self, key: &str) -> Option<&'s [u8]> {
+        let mut value = Buffer::EMPTY;
+        // SAFETY: the stream is live for `'s`, in which nobody has it mutably but for its header map; Envoy's view is of
+        // filter state, which header maps do not touch.
+        unsafe {
+            if !raw::http::filter_state(self.envoy, Buffer::new(key.as_bytes()), &raw mut value) {
+                return None;
+            }
+            Some(value.bytes())
+        }
+    }
+
+    /// An attribute's text; `None` when the stream does not have it (yet).
+    #[must_use]
+    pub fn attribute(&self, attribute: Attribute) -> Option<&'s str> {
+        let mut value = Buffer::EMPTY;
+        // SAFETY: as in `filter_state`: the text is that of an address or a constant, see `Attribute`.
+        let bytes = unsafe {
+            if !raw::http::attribute_string(self.envoy, attribute as u32, &raw mut value) {
+                return None;
+            }
+            value.bytes()
+        };
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// Envoy's number of the downstream connection; `None` for a stream that has none, such as a mirrored one.
+    #[must_use]
+    pub fn connection_id(&self) -> Option<u64> {
+        let mut id = 0;
+        // SAFETY: as in `filter_state`; the function only writes its result.
+        unsafe { raw::http::attribute_int(self.envoy, CONNECTION_ID, &raw mut id) }.then_some(id)
+    }
+}
+
+/// A list of headers that goes back to its worker when it is dropped: reading headers allocates nothing in the long run.
+struct HeaderList(Vec<Header>);
+
+thread_local! {
+    static SPARE: Cell<Vec<Header>> = const { Cell::new(Vec::new()) };
+}
+
+impl HeaderList {
+    fn take() -> Self {
+        Self(SPARE.try_with(Cell::take).unwrap_or_default())
+    }
+}
+
+impl Drop for HeaderList {
+    fn drop(&mut self) {
+        self.0.clear();
+        // A worker that ends has no spare list any more.
+        let _ = SPARE.try_with(|spare| spare.set(std::mem::take(&mut self.0)));
     }
 }
 
@@ -155,14 +213,14 @@ pub struct HeaderMap<'s> {
     kind: HeaderKind,
     // INVARIANT: views of Envoy's header map as it is now. Whatever changes that map needs `&mut self` here, or the
     // stream, which this borrows; both are followed by `read`.
-    list: Vec<Header>,
+    list: HeaderList,
     stream: PhantomData<&'s mut ()>,
 }
 
 impl HeaderMap<'_> {
     /// Names and values, in Envoy's order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.list.iter().map(|header| {
+        self.list.0.iter().map(|header| {
             // SAFETY: by the invariant of `list`, which `&self` keeps.
             unsafe { header.pair() }
         })
@@ -191,13 +249,14 @@ impl HeaderMap<'_> {
     }
 
     fn read(&mut self) {
-        self.list.clear();
+        let list = &mut self.list.0;
+        list.clear();
         // SAFETY: the stream is live as long as this. Envoy writes exactly as many headers as it announces.
         unsafe {
             let size = raw::http::headers_size(self.envoy, self.kind as u32);
-            self.list.reserve(size);
-            if size > 0 && raw::http::headers(self.envoy, self.kind as u32, self.list.as_mut_ptr()) {
-                self.list.set_len(size);
+            list.reserve(size);
+            if size > 0 && raw::http::headers(self.envoy, self.kind as u32, list.as_mut_ptr()) {
+                list.set_len(size);
             }
         }
     }

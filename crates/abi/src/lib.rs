@@ -6,6 +6,7 @@
 //!
 //! The ABI is that of Envoy 1.38 to 1.40 (`source/extensions/dynamic_modules/abi/abi.h`).
 
+pub mod access_logger;
 pub mod bootstrap;
 mod guard;
 pub mod http;

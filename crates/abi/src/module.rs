@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 
+use crate::access_logger::AccessLogger;
 use crate::bootstrap::{BootstrapConfig, BootstrapExtension};
 use crate::http::{HttpFilterConfig, HttpFilterFactory};
 use crate::listener::ListenerFilterFactory;
@@ -29,6 +30,9 @@ pub trait Module: Sync {
         config: &[u8],
         envoy: &HttpFilterConfig,
     ) -> Result<Box<dyn HttpFilterFactory>, ConfigError>;
+
+    /// An access logger. Called on the main thread.
+    fn access_logger(&self, name: &str, config: &[u8]) -> Result<Box<dyn AccessLogger>, ConfigError>;
 
     /// A bootstrap extension. Called on the main thread, before listeners exist.
     fn bootstrap_extension(

@@ -22,6 +22,24 @@ pub trait NetworkFilterFactory: Send + Sync {
 pub trait NetworkFilter {
     /// The connection is there; nothing was read yet, and nothing connected upstream.
     fn on_new_connection(&self, connection: &mut Connection<'_>) -> Status;
+
+    /// Bytes, or the end, came from the client. [`Status::StopIteration`] keeps them until
+    /// [`Connection::continue_reading`].
+    fn on_read(&self, connection: &mut Connection<'_>) -> Status {
+        let _ = connection;
+        Status::Continue
+    }
+
+    /// Bytes, or the end, are about to go to the client. [`Status::StopIteration`] holds them back.
+    fn on_write(&self, connection: &mut Connection<'_>) -> Status {
+        let _ = connection;
+        Status::Continue
+    }
+
+    /// An event that a [`Scheduler`] posted has its turn.
+    fn on_scheduled(&self, connection: &mut Connection<'_>, event: u64) {
+        let _ = (connection, event);
+    }
 }
 
 /// Whether the next filter is called.
@@ -42,6 +60,29 @@ pub struct Connection<'c> {
 
 /// `ConnectionCloseType::AbortReset`.
 const ABORT_RESET: u32 = 4;
+
+/// `SocketOption::STATE_PREBIND`.
+const PREBIND: u32 = 0;
+
+/// Posts events to one filter, on its worker.
+pub struct Scheduler {
+    envoy: Envoy,
+}
+
+impl Scheduler {
+    /// Has [`NetworkFilter::on_scheduled`] called with `event`, soon; never, when the connection ends before.
+    pub fn commit(&self, event: u64) {
+        // SAFETY: the scheduler is live until it is dropped, and holds the filter weakly.
+        unsafe { raw::network::scheduler_commit(self.envoy, event) };
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        // SAFETY: Envoy allocated it for us and does not free it itself.
+        unsafe { raw::network::scheduler_delete(self.envoy) };
+    }
+}
 
 impl Connection<'_> {
     /// Where the client is; `None` for other than IP addresses.
@@ -93,6 +134,57 @@ impl Connection<'_> {
         unsafe {
             raw::network::set_filter_state_typed(self.envoy, Buffer::new(key.as_bytes()), Buffer::new(value.as_bytes()))
         }
+    }
+
+    /// Envoy's number of the connection, unique in the process.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        // SAFETY: `self.envoy` is live during the call.
+        unsafe { raw::network::connection_id(self.envoy) }
+    }
+
+    /// Whether load balancing chose a host.
+    #[must_use]
+    pub fn has_upstream_host(&self) -> bool {
+        // SAFETY: as in `id`.
+        unsafe { raw::network::has_upstream_host(self.envoy) }
+    }
+
+    /// The host that load balancing chose; `None` before it did, and for other than IP addresses.
+    #[must_use]
+    pub fn upstream_host(&self) -> Option<SocketAddr> {
+        // SAFETY: as in `remote_address`.
+        address(|address, port| unsafe { raw::network::upstream_host_address(self.envoy, address, port) })
+    }
+
+    /// Has the option set on the sockets of upstream connections made for this one, before they are bound. Connections
+    /// with other values are not shared with it.
+    pub fn set_upstream_option(&mut self, level: i32, name: i32, value: i32) {
+        // SAFETY: takes numbers only, the connection is live.
+        unsafe {
+            raw::network::set_socket_option_int(self.envoy, level.into(), name.into(), PREBIND, value.into());
+        }
+    }
+
+    /// As [`Connection::set_upstream_option`], for values that are not integers.
+    pub fn set_upstream_option_bytes(&mut self, level: i32, name: i32, value: &[u8]) {
+        // SAFETY: as in `remote_address`; Envoy copies the value.
+        unsafe {
+            raw::network::set_socket_option_bytes(self.envoy, level.into(), name.into(), PREBIND, Buffer::new(value));
+        }
+    }
+
+    /// Goes on with bytes that [`NetworkFilter::on_read`] kept.
+    pub fn continue_reading(&mut self) {
+        // SAFETY: as in `id`.
+        unsafe { raw::network::continue_reading(self.envoy) };
+    }
+
+    /// A way to have [`NetworkFilter::on_scheduled`] called later, from outside of the filter's own calls.
+    #[must_use]
+    pub fn scheduler(&self) -> Scheduler {
+        // SAFETY: as in `id`.
+        Scheduler { envoy: unsafe { raw::network::scheduler_new(self.envoy) } }
     }
 
     /// Closes the connection with a TCP reset; `details` is what the log says about it.
@@ -150,22 +242,40 @@ extern "C" fn envoy_dynamic_module_on_network_filter_new(config: *const c_void, 
 extern "C" fn envoy_dynamic_module_on_network_filter_new_connection(envoy: Envoy, filter: *const c_void) -> u32 {
     // SAFETY: the pointer is the one `new` returned, on the same worker.
     let filter = unsafe { object::<dyn NetworkFilter>(filter) };
-    let closed = || {
-        Connection { envoy, call: PhantomData }.reset("cilium_filter_panicked");
-        Status::StopIteration
-    };
     let body = || filter.on_new_connection(&mut Connection { envoy, call: PhantomData });
-    guarded("network filter", body, closed) as u32
+    guarded("network filter", body, || closed(envoy)) as u32
+}
+
+/// What becomes of the connection of a filter that panicked.
+fn closed(envoy: Envoy) -> Status {
+    Connection { envoy, call: PhantomData }.reset("cilium_filter_panicked");
+    Status::StopIteration
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_network_filter_read(_: Envoy, _: *const c_void, _: usize, _: bool) -> u32 {
-    Status::Continue as u32
+extern "C" fn envoy_dynamic_module_on_network_filter_read(
+    envoy: Envoy,
+    filter: *const c_void,
+    _length: usize,
+    _end_stream: bool,
+) -> u32 {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn NetworkFilter>(filter) };
+    let body = || filter.on_read(&mut Connection { envoy, call: PhantomData });
+    guarded("network filter", body, || closed(envoy)) as u32
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_network_filter_write(_: Envoy, _: *const c_void, _: usize, _: bool) -> u32 {
-    Status::Continue as u32
+extern "C" fn envoy_dynamic_module_on_network_filter_write(
+    envoy: Envoy,
+    filter: *const c_void,
+    _length: usize,
+    _end_stream: bool,
+) -> u32 {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn NetworkFilter>(filter) };
+    let body = || filter.on_write(&mut Connection { envoy, call: PhantomData });
+    guarded("network filter", body, || closed(envoy)) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -178,7 +288,14 @@ extern "C" fn envoy_dynamic_module_on_network_filter_destroy(filter: *const c_vo
 extern "C" fn envoy_dynamic_module_on_network_filter_event(_: Envoy, _: *const c_void, _: u32) {}
 
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_network_filter_scheduled(_: Envoy, _: *const c_void, _: u64) {}
+extern "C" fn envoy_dynamic_module_on_network_filter_scheduled(envoy: Envoy, filter: *const c_void, event: u64) {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn NetworkFilter>(filter) };
+    let body = || filter.on_scheduled(&mut Connection { envoy, call: PhantomData }, event);
+    guarded("network filter", body, || {
+        closed(envoy);
+    });
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_network_filter_config_scheduled(_: *const c_void, _: u64) {}

@@ -211,6 +211,11 @@ impl Entry {
         self.add_finding(field::http::REJECTED, name, value);
     }
 
+    /// Another policy was asked than the one the entry began with.
+    pub fn set_policy_name(&mut self, name: &str) {
+        replace(&mut self.policy_name, name.as_bytes());
+    }
+
     /// The rule that decided or, for a denial, the reason.
     pub fn set_rule(&mut self, rule: &str) {
         replace(&mut self.rule_ref, rule.as_bytes());

@@ -5,43 +5,61 @@ use std::sync::Arc;
 
 use cilium_abi::ConfigError;
 use cilium_abi::listener::{Accept, Accepted, ListenerFilter, ListenerFilterFactory};
-use cilium_abi::log::{Level, log};
+use cilium_abi::log::{Level, enabled, log};
 use cilium_proto::cilium::BpfMetadata;
 use prost::Message;
 
 use crate::enforced;
-use crate::metadata::{Config, Context, Flow, Metadata, extract};
+use crate::identities::{self, Directory, Source};
+use crate::metadata::{Config, Context, Flow, Metadata, UpstreamSocket, extract};
 
 /// Seconds of silence before the first keep-alive probe, and between probes.
 const KEEPALIVE: i32 = 300;
 
 pub(crate) struct Factory {
     config: Arc<Config>,
+    identities: Source,
+    marked: bool,
 }
 
 impl Factory {
     pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
-        Ok(Self { config: Arc::new(Config::new(&BpfMetadata::decode(config)?)?) })
+        let message = BpfMetadata::decode(config)?;
+        let config = Arc::new(Config::new(&message)?);
+        let identities = Source::open(&message)?;
+        Ok(Self { config, identities, marked: identities::marks_sockets() })
     }
 }
 
 impl ListenerFilterFactory for Factory {
     fn filter(&self) -> Rc<dyn ListenerFilter> {
-        Rc::new(Filter { config: Arc::clone(&self.config) })
+        Rc::new(Filter { config: Arc::clone(&self.config), identities: self.identities, marked: self.marked })
     }
 }
 
 struct Filter {
     config: Arc<Config>,
+    identities: Source,
+    /// Upstream sockets get marks.
+    marked: bool,
+}
+
+/// Metadata of a connection, and what follows for its upstream sockets.
+struct Found {
+    metadata: Metadata,
+    upstream: UpstreamSocket,
 }
 
 impl ListenerFilter for Filter {
     fn on_accept(&self, connection: &mut Accepted<'_>) -> Accept {
-        if let Some(metadata) = self.metadata(connection) {
+        if let Some(Found { metadata, upstream }) = self.metadata(connection) {
             if let Some(parser) = &metadata.parser {
                 connection.add_application_protocol(parser);
             }
-            if !connection.set_filter_state(Context::KEY, &Context::encode(&metadata)) {
+            let upstream = upstream.encode();
+            let kept = connection.set_filter_state(Context::KEY, &Context::encode(&metadata, self.identities))
+                && upstream.is_none_or(|bytes| connection.set_filter_state(UpstreamSocket::KEY, &bytes));
+            if !kept {
                 return Accept::Close("cilium.bpf_metadata: Envoy refused the filter state".to_owned());
             }
         }
@@ -60,20 +78,26 @@ impl ListenerFilter for Filter {
 
 impl Filter {
     /// `None`: the filters after this one find nothing and refuse what comes.
-    fn metadata(&self, connection: &mut Accepted<'_>) -> Option<Metadata> {
+    fn metadata(&self, connection: &mut Accepted<'_>) -> Option<Found> {
         let redirected = self.config.local_endpoint.as_ref().and_then(|_| connection.original_destination());
         let flow = Flow {
             source: connection.remote_address()?,
             destination: redirected.or_else(|| connection.local_address())?,
         };
         let state = enforced::load();
-        match extract(&self.config, flow, &state.policies, &*state.hosts) {
+        let directory = Directory { source: self.identities, hosts: &state.hosts };
+        match extract(&self.config, flow, &state.policies, &directory) {
             Ok(metadata) => {
                 // Original-destination clusters only trust an address that was restored.
                 if self.config.local_endpoint.is_none() || redirected.is_some() {
                     connection.restore_local_address(flow.destination);
                 }
-                Some(metadata)
+                let upstream =
+                    UpstreamSocket::new(&self.config, &metadata, flow.destination.ip(), &state.policies, self.marked);
+                if enabled(Level::Debug) {
+                    log(Level::Debug, &format!("cilium.bpf_metadata: {flow:?}: {metadata:?}, {upstream:?}"));
+                }
+                Some(Found { metadata, upstream })
             }
             Err(refused) => {
                 log(

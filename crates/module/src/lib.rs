@@ -2,20 +2,25 @@
 //!
 //! One file per extension: `bootstrap` (policy channel, admin path, statistics), `bpf_metadata` (who talks to whom),
 //! `network` (may they), `l7policy` (may this request). What they share: `metadata` (the decisions of `bpf_metadata`,
-//! without Envoy), `enforced` (the state they read), `log` (entries).
+//! without Envoy), `identities` (where they come from), `target` and `balanced` (what policy is asked about), `enforced` (the
+//! state they read), `log` (entries).
 
 #![deny(unsafe_code)]
 
+mod balanced;
 mod bootstrap;
 mod bpf_metadata;
 mod enforced;
+mod identities;
 mod l7policy;
 mod log;
 mod metadata;
 mod network;
+mod target;
 
 use std::ffi::c_char;
 
+use cilium_abi::access_logger::AccessLogger;
 use cilium_abi::bootstrap::{BootstrapConfig, BootstrapExtension};
 use cilium_abi::http::{HttpFilterConfig, HttpFilterFactory};
 use cilium_abi::listener::ListenerFilterFactory;
@@ -48,6 +53,13 @@ impl Module for Cilium {
         match name {
             "cilium.l7policy" => Ok(Box::new(l7policy::Factory::new(config, envoy)?)),
             _ => Err(unknown("HTTP filter", name)),
+        }
+    }
+
+    fn access_logger(&self, name: &str, _config: &[u8]) -> Result<Box<dyn AccessLogger>, ConfigError> {
+        match name {
+            "cilium.connected" => Ok(Box::new(network::connected::Logger)),
+            _ => Err(unknown("access logger", name)),
         }
     }
 

@@ -24,6 +24,10 @@ unsafe extern "C" {
     pub(crate) fn filter_state(filter: Envoy, key: Buffer, value: *mut Buffer) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_filter_get_attribute_string"]
     pub(crate) fn attribute_string(filter: Envoy, attribute: u32, result: *mut Buffer) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_get_attribute_int"]
+    pub(crate) fn attribute_int(filter: Envoy, attribute: u32, result: *mut u64) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_set_filter_state_bytes"]
+    pub(crate) fn set_filter_state(filter: Envoy, key: Buffer, value: Buffer) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_filter_config_define_counter"]
     pub(crate) fn define_counter(
         config: Envoy,

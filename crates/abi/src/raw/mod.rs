@@ -1,5 +1,6 @@
 //! Declarations of the functions that Envoy offers. Signatures as in `abi.h`; all symbols are in every supported release.
 
+pub(crate) mod access_logger;
 pub(crate) mod bootstrap;
 pub(crate) mod http;
 pub(crate) mod listener;

@@ -17,4 +17,22 @@ unsafe extern "C" {
     pub(crate) fn filter_state_typed(filter: Envoy, key: Buffer, value: *mut Buffer) -> bool;
     #[link_name = "envoy_dynamic_module_callback_network_set_filter_state_typed"]
     pub(crate) fn set_filter_state_typed(filter: Envoy, key: Buffer, value: Buffer) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_get_connection_id"]
+    pub(crate) fn connection_id(filter: Envoy) -> u64;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_has_upstream_host"]
+    pub(crate) fn has_upstream_host(filter: Envoy) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_get_upstream_host_address"]
+    pub(crate) fn upstream_host_address(filter: Envoy, address: *mut Buffer, port: *mut u32) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_set_socket_option_int"]
+    pub(crate) fn set_socket_option_int(filter: Envoy, level: i64, name: i64, state: u32, value: i64);
+    #[link_name = "envoy_dynamic_module_callback_network_set_socket_option_bytes"]
+    pub(crate) fn set_socket_option_bytes(filter: Envoy, level: i64, name: i64, state: u32, value: Buffer);
+    #[link_name = "envoy_dynamic_module_callback_network_filter_continue_reading"]
+    pub(crate) fn continue_reading(filter: Envoy);
+    #[link_name = "envoy_dynamic_module_callback_network_filter_scheduler_new"]
+    pub(crate) fn scheduler_new(filter: Envoy) -> Envoy;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_scheduler_commit"]
+    pub(crate) fn scheduler_commit(scheduler: Envoy, event: u64);
+    #[link_name = "envoy_dynamic_module_callback_network_filter_scheduler_delete"]
+    pub(crate) fn scheduler_delete(scheduler: Envoy);
 }

@@ -18,7 +18,7 @@ use cilium_proto::cilium_proxy::v1::ModuleBootstrap;
 use prost::Message;
 
 use crate::bootstrap::stats::{Statistics, UpdateCount};
-use crate::enforced;
+use crate::{enforced, identities};
 
 const ADMIN_PATH: &str = "/cilium/policies";
 const ADMIN_HELP: &str =
@@ -140,6 +140,9 @@ impl Observer for Watcher {
             );
         }
         if update.resource_type == Some(ResourceType::Policies) {
+            if update.new_stream {
+                identities::reopen();
+            }
             let accepted = *update.outcome == Outcome::Accepted;
             let _ = self.queue.send(UpdateCount { accepted, new_stream: accepted && update.new_stream });
             self.scheduler.commit(UPDATED);

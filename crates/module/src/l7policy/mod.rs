@@ -1,23 +1,33 @@
 //! The HTTP filter `cilium.l7policy`: the verdict on a request, its header actions, and the access log.
+//!
+//! Downstream it judges requests to the destination the client chose. Where load balancing chooses it, the downstream
+//! filter only begins and ends the log entry, and the same filter in the upstream chain judges each attempt.
 
 mod config;
+mod entry;
+mod exchange;
 mod headers;
+mod upstream;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use cilium_abi::ConfigError;
-use cilium_abi::http::{Attribute, HeaderKind, HeadersStatus, HttpFilter, HttpFilterConfig, HttpFilterFactory, Stream};
-use cilium_accesslog::{Connection as Ends, EntryType, HttpProtocol};
+use cilium_abi::http::{
+    Attribute, HeaderKind, HeadersStatus, HttpFilter, HttpFilterConfig, HttpFilterFactory, Stream, StreamInfo,
+};
+use cilium_accesslog::EntryType;
 use cilium_policy::HeaderLog;
 
+use crate::balanced::Balanced;
 use crate::enforced;
 use crate::l7policy::config::Config;
+use crate::l7policy::exchange::Exchange;
 use crate::l7policy::headers::RequestHeaders;
 use crate::log::{self, PooledEntry};
 use crate::metadata::Context;
-use crate::network::Target;
+use crate::target::Target;
 
 pub(crate) struct Factory {
     config: Arc<Config>,
@@ -31,14 +41,22 @@ impl Factory {
 
 impl HttpFilterFactory for Factory {
     fn filter(&self) -> Rc<dyn HttpFilter> {
-        Rc::new(Filter { config: Arc::clone(&self.config), entry: RefCell::new(None) })
+        Rc::new(Filter { config: Arc::clone(&self.config), record: RefCell::new(Record::None) })
     }
 }
 
 struct Filter {
     config: Arc<Config>,
-    /// Filled by the request, completed by the response. `None` without an access log.
-    entry: RefCell<Option<PooledEntry>>,
+    record: RefCell<Record>,
+}
+
+/// The entry that the request fills and the response completes.
+enum Record {
+    /// No access log, or an upstream filter, which leaves the entry to the downstream one.
+    None,
+    Own(PooledEntry),
+    /// With the upstream filters.
+    Shared(Rc<Exchange>),
 }
 
 /// How a request ends here.
@@ -51,95 +69,140 @@ enum Refusal {
 
 impl HttpFilter for Filter {
     fn on_request_headers(&self, stream: &mut Stream<'_>, _end_stream: bool) -> HeadersStatus {
-        match self.enforce(stream) {
+        // Only filters in the upstream chain find a host.
+        let outcome = if stream.info().attribute(Attribute::UpstreamAddress).is_some() {
+            upstream::enforce(&self.config, stream)
+        } else {
+            self.enforce(stream)
+        };
+        match outcome {
             Ok(()) => HeadersStatus::Continue,
-            Err(Refusal::Denied(reason)) => {
-                stream.increment(self.config.access_denied);
-                let details = log::details("cilium.l7policy", &reason);
-                let header = self.config.reason_header.as_deref().map(|name| (name, reason.as_bytes()));
-                stream.send_response(403, header.as_slice(), self.config.denied_body.as_bytes(), &details);
-                HeadersStatus::StopIteration
-            }
-            Err(Refusal::Error(problem)) => {
-                stream.send_response(500, &[], b"", &log::details("cilium.l7policy", problem));
-                HeadersStatus::StopIteration
-            }
+            Err(refusal) => self.refuse(stream, &refusal),
         }
     }
 
     fn on_response_headers(&self, stream: &mut Stream<'_>, _end_stream: bool) -> HeadersStatus {
-        let (Some(queue), Ok(mut entry)) = (&self.config.log, self.entry.try_borrow_mut()) else {
-            return HeadersStatus::Continue;
+        let unjudged = match &*self.record.borrow() {
+            Record::Shared(exchange) if !exchange.judged.get() => judge_late(stream.info(), exchange).err(),
+            _ => None,
         };
-        let Some(entry) = entry.as_mut() else { return HeadersStatus::Continue };
-        if !entry.request_logged() {
-            queue.log(entry, EntryType::Request);
+        if let Some(reason) = unjudged {
+            return self.refuse(stream, &Refusal::Denied(reason));
         }
-        entry.update_from_response(log::now(), stream.headers(HeaderKind::Response).iter());
-        queue.log(entry, EntryType::Response);
+        self.log_response(stream);
         HeadersStatus::Continue
     }
 
     fn on_stream_complete(&self, _stream: &mut Stream<'_>) {
-        let (Some(queue), Ok(mut entry)) = (&self.config.log, self.entry.try_borrow_mut()) else { return };
-        if let Some(entry) = entry.as_mut().filter(|entry| !entry.request_logged()) {
-            queue.log(entry, EntryType::Request);
-        }
+        self.with_entry(|queue, entry| {
+            if !entry.request_logged() {
+                queue.log(entry, EntryType::Request);
+            }
+        });
     }
 }
 
 impl Filter {
     fn enforce(&self, stream: &mut Stream<'_>) -> Result<(), Refusal> {
-        // Owned: the header map below borrows the stream.
-        let bytes = stream
-            .filter_state(Context::KEY)
-            .map(<[u8]>::to_vec)
-            .ok_or(Refusal::Error("Cilium policy filter state not found"))?;
-        let context = Context::decode(&bytes).ok_or(Refusal::Error("Cilium policy filter state is broken"))?;
-        if context.l7lb {
-            return Err(Refusal::Error("destinations chosen by load balancing are enforced upstream only"));
-        }
-        let destination_text = stream.attribute(Attribute::DestinationAddress).unwrap_or_default().to_owned();
+        let (info, headers) = stream.headers(HeaderKind::Request);
+        let mut headers = RequestHeaders::new(headers);
+        let context = info.filter_state(Context::KEY).ok_or(Refusal::Error("Cilium policy filter state not found"))?;
+        let context = Context::decode(context).ok_or(Refusal::Error("Cilium policy filter state is broken"))?;
+        let destination_text = info.attribute(Attribute::DestinationAddress).unwrap_or_default();
         let destination = destination_text.parse().map_err(|_| Refusal::Error("the destination is no IP address"))?;
         let state = enforced::load();
         let target = Target::new(&context, destination, &state);
-        let mut entry = self.config.log.is_some().then(|| begin(stream, &context, &target, &destination_text));
+        let identity = target.destination_identity;
+        let mut entry = self.config.log.is_some().then(|| entry::begin(info, &context, identity, destination_text));
+        if context.l7lb {
+            if let Some(entry) = &mut entry {
+                entry.update_from_request(identity, destination_text, headers.iter());
+            }
+            let server_name = info.attribute(Attribute::RequestedServerName).unwrap_or_default();
+            let exchange = Exchange::open(entry, server_name);
+            drop(headers);
+            let left = stream.set_filter_state(exchange::KEY, &exchange.token());
+            *self.record.borrow_mut() = Record::Shared(exchange);
+            return if left { Ok(()) } else { Err(Refusal::Error("Envoy refused the filter state")) };
+        }
 
-        let policy = state.policies.policy(context.pod, context.allow_egress);
-        let port = policy.port(target.direction, target.port);
-        let mut headers = RequestHeaders::new(stream.headers(HeaderKind::Request));
+        let port = context.policy(&state, context.pod).port(target.direction, target.port);
         let mut findings = HeaderLog::default();
         let verdict = port.http(context.proxy_id, target.remote, &mut headers, &mut findings);
         let reason = (!verdict.allowed).then(|| verdict.reason.describe(context.pod).to_string());
-        if let (Some(queue), Some(entry)) = (&self.config.log, entry.as_mut()) {
-            entry.update_from_request(target.destination_identity, &destination_text, headers.iter());
-            log::add_findings(entry, &findings);
+        if let (Some(queue), Some(mut entry)) = (&self.config.log, entry) {
+            entry.update_from_request(identity, destination_text, headers.iter());
+            log::add_findings(&mut entry, &findings);
             entry.set_rule(reason.as_deref().or_else(|| verdict.reason.rule()).unwrap_or_default());
-            queue.log(entry, if verdict.allowed { EntryType::Request } else { EntryType::Denied });
+            queue.log(&mut entry, if verdict.allowed { EntryType::Request } else { EntryType::Denied });
+            *self.record.borrow_mut() = Record::Own(entry);
         }
-        *self.entry.borrow_mut() = entry;
         reason.map_or(Ok(()), |reason| Err(Refusal::Denied(reason)))
+    }
+
+    fn refuse(&self, stream: &mut Stream<'_>, refusal: &Refusal) -> HeadersStatus {
+        match refusal {
+            Refusal::Denied(reason) => {
+                stream.increment(self.config.access_denied);
+                let details = log::details("cilium.l7policy", reason);
+                let header = self.config.reason_header.as_deref().map(|name| (name, reason.as_bytes()));
+                stream.send_response(403, header.as_slice(), self.config.denied_body.as_bytes(), &details);
+                self.log_own_response(header);
+            }
+            Refusal::Error(problem) => stream.send_response(500, &[], b"", &log::details("cilium.l7policy", problem)),
+        }
+        HeadersStatus::StopIteration
+    }
+
+    fn log_response(&self, stream: &mut Stream<'_>) {
+        let logged = self.with_entry(|queue, entry| {
+            let (_, headers) = stream.headers(HeaderKind::Response);
+            let mut denied = false;
+            if !entry.request_logged() {
+                denied = headers.iter().any(|header| header == (b":status", b"403"));
+                queue.log(entry, if denied { EntryType::Denied } else { EntryType::Request });
+            }
+            entry.update_from_response(log::now(), headers.iter());
+            queue.log(entry, EntryType::Response);
+            denied
+        });
+        if logged == Some(true) {
+            stream.increment(self.config.access_denied);
+        }
+    }
+
+    /// Envoy does not call a filter for the response that it sent itself.
+    fn log_own_response(&self, reason: Option<(&str, &[u8])>) {
+        self.with_entry(|queue, entry| {
+            if !entry.request_logged() {
+                queue.log(entry, EntryType::Denied);
+            }
+            let length = self.config.denied_body.len().to_string();
+            let headers = [(":status", b"403".as_slice()), ("content-length", length.as_bytes())];
+            let all = headers.into_iter().chain(reason).chain([("content-type", b"text/plain".as_slice())]);
+            entry.update_from_response(log::now(), all.map(|(name, value)| (name.as_bytes(), value)));
+            queue.log(entry, EntryType::Response);
+        });
+    }
+
+    fn with_entry<R>(&self, act: impl FnOnce(&cilium_accesslog::Queue, &mut PooledEntry) -> R) -> Option<R> {
+        let queue = self.config.log.as_deref()?;
+        match &mut *self.record.try_borrow_mut().ok()? {
+            Record::None => None,
+            Record::Own(entry) => Some(act(queue, entry)),
+            Record::Shared(exchange) => Some(act(queue, exchange.entry.try_borrow_mut().ok()?.as_mut()?)),
+        }
     }
 }
 
-/// The entry of a request whose headers policy has not touched yet.
-fn begin(stream: &mut Stream<'_>, context: &Context<'_>, target: &Target, destination: &str) -> PooledEntry {
-    let protocol = match stream.attribute(Attribute::RequestProtocol) {
-        Some("HTTP/1.0") => HttpProtocol::Http10,
-        Some("HTTP/2") => HttpProtocol::Http2,
-        _ => HttpProtocol::Http11,
+/// A response from a host that no upstream filter judged, because the cluster has none: whom policy does not let the
+/// connection reach does not answer either.
+fn judge_late(info: StreamInfo<'_>, exchange: &Exchange) -> Result<(), String> {
+    let Some(host) = info.attribute(Attribute::UpstreamAddress) else { return Ok(()) };
+    let context = info.filter_state(Context::KEY).and_then(Context::decode);
+    let (Some(context), Ok(host)) = (context, host.parse()) else {
+        return Err("the chosen host has no IP address".to_owned());
     };
-    let mut entry = PooledEntry::new();
-    let source = stream.attribute(Attribute::SourceAddress).unwrap_or_default();
-    let ends = Ends {
-        policy_name: context.pod,
-        proxy_id: context.proxy_id,
-        ingress: context.ingress,
-        source_identity: context.source_identity,
-        source_address: source,
-        destination_identity: target.destination_identity,
-        destination_address: destination,
-    };
-    entry.init_from_request(&ends, log::now(), protocol, std::iter::empty());
-    entry
+    let state = enforced::load();
+    Balanced::new(&context, &state, host).connection(&exchange.server_name).outcome.map(drop)
 }

@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) l7lb_policy: String,
     pub(crate) source_ipv4: Option<Ipv4Addr>,
     pub(crate) source_ipv6: Option<Ipv6Addr>,
+    /// Seconds for `SO_LINGER` of upstream sockets that keep the client's address.
+    pub(crate) linger: Option<u32>,
     pub(crate) local_endpoint: Option<LocalEndpoint>,
     /// Whether there is a source of policies and identities at all.
     pub(crate) has_policies: bool,
@@ -40,9 +42,6 @@ impl Config {
         }
         let proxy_id = u16::try_from(message.proxy_id)
             .map_err(|_| error(&format!("proxy_id is above 65535: {}", message.proxy_id)))?;
-        if !message.bpf_root.is_empty() && !message.use_nphds {
-            return Err(error("bpf_root without use_nphds: identities from a BPF map need the privileged service"));
-        }
         Ok(Self {
             ingress: message.is_ingress,
             proxy_id,
@@ -52,6 +51,7 @@ impl Config {
             l7lb_policy: message.l7lb_policy_name.clone(),
             source_ipv4: source(&message.ipv4_source_address, "ipv4_source_address", "IPv4")?,
             source_ipv6: source(&message.ipv6_source_address, "ipv6_source_address", "IPv6")?,
+            linger: message.original_source_so_linger_time,
             local_endpoint: message.local_endpoint.as_ref().map(LocalEndpoint::new).transpose()?,
             has_policies: message.use_nphds || !message.bpf_root.is_empty(),
         })

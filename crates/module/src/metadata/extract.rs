@@ -10,6 +10,12 @@ use crate::metadata::{Config, LocalEndpoint, WORLD, mark};
 pub(crate) trait Identities {
     /// Identity of an address; `None`: unknown.
     fn resolve(&self, address: IpAddr) -> Option<u32>;
+
+    /// Identity of a connection's source, which a datapath may know better than by its address.
+    fn source(&self, flow: Flow, ingress: bool) -> Option<u32> {
+        let _ = ingress;
+        self.resolve(flow.source.ip())
+    }
 }
 
 impl Identities for cilium_policy::hosts::HostMap {
@@ -68,11 +74,12 @@ pub(crate) fn extract(
     let identity = |address| identities.resolve(address).unwrap_or(WORLD);
     let endpoint = config.local_endpoint.as_ref();
     let (pod, other) = ends(config, flow, endpoint);
-    let policy = policies.policy(&pod, config.allow_egress());
+    // Without a source of policies, those that other listeners have do not count.
+    let policy = policies.policy(if config.has_policies { &pod } else { "" }, config.allow_egress());
 
-    let source = match endpoint {
-        Some(endpoint) if !config.ingress => endpoint.ip,
-        _ => flow.source.ip(),
+    let source_identity = match endpoint {
+        Some(endpoint) if !config.ingress => identity(endpoint.ip),
+        _ => identities.source(flow, config.ingress).unwrap_or(WORLD),
     };
     let mut metadata = Metadata {
         ingress: config.ingress,
@@ -80,7 +87,7 @@ pub(crate) fn extract(
         allow_egress: config.allow_egress(),
         proxy_id: config.proxy_id,
         port: endpoint.and_then(|endpoint| endpoint.port).unwrap_or(flow.destination.port()),
-        source_identity: identity(source),
+        source_identity,
         ingress_source_identity: 0,
         pod,
         ingress_policy: String::new(),

@@ -4,10 +4,12 @@ mod config;
 mod context;
 mod extract;
 mod mark;
+mod upstream;
 
 pub(crate) use config::{Config, LocalEndpoint};
 pub(crate) use context::Context;
-pub(crate) use extract::{Flow, Metadata, extract};
+pub(crate) use extract::{Flow, Identities, Metadata, extract};
+pub(crate) use upstream::UpstreamSocket;
 
 /// Identity of addresses nobody else claims.
 pub(crate) const WORLD: u32 = 2;

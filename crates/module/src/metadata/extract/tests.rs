@@ -8,6 +8,7 @@ use cilium_proto::cilium::{
 use prost::Message;
 
 use super::{Flow, Metadata, Refused, extract};
+use crate::identities::Source;
 use crate::metadata::{Config, Context};
 
 const INGRESS_ID: u32 = 8;
@@ -162,11 +163,11 @@ fn context_survives_the_filter_state() {
             metadata(BpfMetadata { enforce_policy_on_l7lb: true, ..balancer() }, "10.1.1.1:1", "10.2.2.2:80");
         let found = found.as_mut().unwrap();
         found.destination = destination.map(|ip| ip.parse().unwrap());
-        let bytes = Context::encode(found);
+        let bytes = Context::encode(found, Source::HOSTS);
         let context = Context::decode(&bytes).unwrap();
         assert_eq!((context.pod, context.ingress_policy), ("10.1.1.1", "10.1.1.42"));
         assert_eq!((context.port, context.ingress_source_identity, context.l7lb), (80, 111, true));
-        assert_eq!(context.destination, found.destination);
+        assert_eq!((context.destination, context.identities), (found.destination, Source::HOSTS));
     }
     assert_eq!(Context::decode(b"short"), None);
 }

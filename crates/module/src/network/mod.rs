@@ -1,0 +1,201 @@
+//! The network filter `cilium.network`: the verdict on a connection, before anything is connected upstream or, where load
+//! balancing chooses the host, before any byte passes.
+
+pub(crate) mod connected;
+mod options;
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cilium_abi::ConfigError;
+use cilium_abi::network::{Connection, NetworkFilter, NetworkFilterFactory, Status};
+use cilium_accesslog::{Connection as Ends, EntryType, Queue};
+use cilium_proto::cilium::NetworkFilter as Message;
+use prost::Message as _;
+
+use crate::balanced::Balanced;
+use crate::enforced;
+use crate::log::{self, PooledEntry};
+use crate::metadata::{Context, UpstreamSocket};
+use crate::network::connected::Waiting;
+use crate::target::Target;
+
+const UPSTREAM_SERVER_NAME: &str = "envoy.network.upstream_server_name";
+const UPSTREAM_ALT_NAMES: &str = "envoy.network.upstream_subject_alt_names";
+
+pub(crate) struct Factory {
+    log: Option<Arc<Queue>>,
+}
+
+impl Factory {
+    pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
+        let message = Message::decode(config)?;
+        Ok(Self { log: log::open(&message.access_log_path)? })
+    }
+}
+
+impl NetworkFilterFactory for Factory {
+    fn filter(&self) -> Rc<dyn NetworkFilter> {
+        Rc::new(Filter { log: self.log.clone(), phase: RefCell::new(Phase::Judged) })
+    }
+}
+
+/// How far a connection is.
+enum Phase {
+    /// Nothing left to judge.
+    Judged,
+    /// Load balancing has not chosen its host yet.
+    Waiting { _place: Waiting },
+    /// Closed.
+    Refused,
+}
+
+struct Filter {
+    log: Option<Arc<Queue>>,
+    phase: RefCell<Phase>,
+}
+
+impl NetworkFilter for Filter {
+    fn on_new_connection(&self, connection: &mut Connection<'_>) -> Status {
+        match self.begin(connection) {
+            Ok(()) => Status::Continue,
+            Err(reason) => self.refuse(connection, &reason),
+        }
+    }
+
+    fn on_read(&self, connection: &mut Connection<'_>) -> Status {
+        self.settle(connection)
+    }
+
+    fn on_write(&self, connection: &mut Connection<'_>) -> Status {
+        self.settle(connection)
+    }
+
+    fn on_scheduled(&self, connection: &mut Connection<'_>, event: u64) {
+        if event == connected::CONNECTED {
+            self.settle(connection);
+        }
+    }
+}
+
+impl Filter {
+    /// Judges the connection, or has it wait for its host.
+    fn begin(&self, connection: &mut Connection<'_>) -> Result<(), String> {
+        if let Some(socket) = connection.filter_state(UpstreamSocket::KEY) {
+            let socket = UpstreamSocket::decode(socket).ok_or("the upstream socket's options are broken")?;
+            options::set(connection, &socket);
+        }
+        let context = context(connection)?;
+        if context.l7lb {
+            let place = Waiting::new(connection);
+            *self.phase.borrow_mut() = Phase::Waiting { _place: place };
+            return Ok(());
+        }
+        self.judge(connection, &context)?;
+        pass_server_name(connection);
+        Ok(())
+    }
+
+    fn judge(&self, connection: &Connection<'_>, context: &Context<'_>) -> Result<(), String> {
+        let destination = connection.local_address().ok_or("the destination is no IP address")?;
+        let state = enforced::load();
+        let sni = connection.server_name().unwrap_or_default();
+        let target = Target::new(context, destination, &state);
+        let policy = context.policy(&state, context.pod);
+        let verdict = policy.port(target.direction, target.port).network(context.proxy_id, target.remote, sni);
+        if verdict.allowed {
+            return Ok(());
+        }
+        let reason = verdict.reason.describe(context.pod).to_string();
+        let identity = target.destination_identity;
+        self.write_log(connection, context, context.pod, identity, destination, &reason, EntryType::Denied);
+        Err(reason)
+    }
+
+    /// Judges a connection that waited for its host, if it is chosen. HTTP hosts are chosen per request and not seen here.
+    fn settle(&self, connection: &mut Connection<'_>) -> Status {
+        match &*self.phase.borrow() {
+            Phase::Judged => return Status::Continue,
+            Phase::Refused => return Status::StopIteration,
+            Phase::Waiting { .. } if !connection.has_upstream_host() => return Status::Continue,
+            Phase::Waiting { .. } => {}
+        }
+        match self.judge_host(connection) {
+            Ok(()) => {
+                *self.phase.borrow_mut() = Phase::Judged;
+                Status::Continue
+            }
+            Err(reason) => self.refuse(connection, &reason),
+        }
+    }
+
+    fn judge_host(&self, connection: &Connection<'_>) -> Result<(), String> {
+        let context = context(connection)?;
+        let host = connection.upstream_host().ok_or("the chosen host has no IP address")?;
+        let state = enforced::load();
+        let balanced = Balanced::new(&context, &state, host);
+        let judged = balanced.connection(connection.server_name().unwrap_or_default());
+        let (kind, rule) = match &judged.outcome {
+            Err(reason) => (EntryType::Denied, reason.as_str()),
+            // What the load balancer's policy allows does not pass the datapath's log again.
+            Ok(rule) if judged.policy_name != context.pod => (EntryType::Request, rule.as_deref().unwrap_or_default()),
+            Ok(_) => return Ok(()),
+        };
+        self.write_log(connection, &context, judged.policy_name, balanced.identity, host, rule, kind);
+        judged.outcome.map(drop)
+    }
+
+    fn refuse(&self, connection: &mut Connection<'_>, reason: &str) -> Status {
+        *self.phase.borrow_mut() = Phase::Refused;
+        connection.reset(&log::details("cilium.network", reason));
+        Status::StopIteration
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what an entry consists of")]
+    fn write_log(
+        &self,
+        connection: &Connection<'_>,
+        context: &Context<'_>,
+        policy_name: &str,
+        destination_identity: u32,
+        destination: SocketAddr,
+        rule: &str,
+        kind: EntryType,
+    ) {
+        let Some(queue) = &self.log else { return };
+        let source = connection.remote_address().map(|address| address.to_string()).unwrap_or_default();
+        let mut entry = PooledEntry::new();
+        entry.init_from_connection(
+            &Ends {
+                policy_name,
+                proxy_id: context.proxy_id,
+                ingress: context.ingress,
+                source_identity: context.source_identity,
+                source_address: &source,
+                destination_identity,
+                destination_address: &destination.to_string(),
+            },
+            log::now(),
+        );
+        entry.set_rule(rule);
+        queue.log(&mut entry, kind);
+    }
+}
+
+fn context<'c>(connection: &'c Connection<'_>) -> Result<Context<'c>, &'static str> {
+    connection.filter_state(Context::KEY).and_then(Context::decode).ok_or("the connection has no policy metadata")
+}
+
+/// The client's server name goes to the upstream, which must present a certificate for it, unless the cluster says
+/// otherwise.
+fn pass_server_name(connection: &mut Connection<'_>) {
+    let Some(name) = connection.server_name().map(str::to_owned) else { return };
+    if connection.has_typed_filter_state(UPSTREAM_SERVER_NAME) || connection.has_typed_filter_state(UPSTREAM_ALT_NAMES)
+    {
+        return;
+    }
+    connection.set_typed_filter_state(UPSTREAM_SERVER_NAME, &name);
+    connection.set_typed_filter_state(UPSTREAM_ALT_NAMES, &name);
+}

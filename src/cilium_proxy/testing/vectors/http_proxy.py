@@ -1,0 +1,209 @@
+"""A real Envoy with the module for one case: one listener, one cluster, policies over the policy channel.
+
+The listener is pinned to the case's endpoint by `local_endpoint` of `cilium.bpf_metadata`, which stands for what a
+datapath would tell; identities come from the host map. Nothing in the module knows that it is tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cilium_proxy.api import from_dict, messages, serialise, to_dict
+from cilium_proxy.observe.receiver import Receiver
+from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS, PolicyChannel
+from cilium_proxy.relay.state import RejectedError
+from cilium_proxy.rewrite.dynamic_module import module_bootstrap
+from cilium_proxy.supervisor.admin import Admin, AdminError
+from cilium_proxy.supervisor.command import envoy_command
+
+START = 60.0
+"""Seconds in which Envoy must be ready."""
+PATIENCE = 10.0
+"""Seconds in which something expected must have happened."""
+
+Json = dict[str, Any]
+
+
+class VectorProxyError(Exception):
+    """Envoy did not start or ended; the text has the end of its log."""
+
+
+@dataclass(slots=True)
+class VectorProxy:
+    """Envoy, running, and what it reports."""
+
+    directory: Path
+    channel: PolicyChannel
+    process: asyncio.subprocess.Process
+    entries: list[Any] = field(default_factory=list)
+    version: int = 0
+
+    @property
+    def admin(self) -> Admin:
+        """Its admin interface."""
+        return Admin(self.directory / "admin.sock")
+
+    async def publish(self, url: str, resources: Mapping[str, bytes], *, new_stream: bool = False) -> str | None:
+        """Brings the whole state of a type into force; the reason when the module refuses."""
+        self.version += 1
+        try:
+            async with asyncio.timeout(START):
+                await self.channel.publish(url, resources, str(self.version), new_stream=new_stream)
+        except RejectedError as error:
+            return str(error)
+        return None
+
+    async def ready(self) -> None:
+        """Waits until listeners are open. Raises VectorProxyError."""
+        async with asyncio.timeout(START):
+            while not await self.admin.is_ready():
+                if self.process.returncode is not None:
+                    raise VectorProxyError(self.log())
+                await asyncio.sleep(0.02)
+
+    async def stat(self, name: str) -> int | None:
+        """The value of a counter or gauge, whatever stands before its name; None where there is none."""
+        try:
+            text = await self.admin.request("GET", "/stats")
+        except AdminError:
+            return None
+        for line in text.splitlines():
+            key, _, value = line.rpartition(": ")
+            if (key == name or key.endswith("." + name)) and value.isdigit():
+                return int(value)
+        return None
+
+    def log(self) -> str:
+        """The last lines of Envoy's log."""
+        return "\n".join((self.directory / "envoy.log").read_text(errors="replace").splitlines()[-30:])
+
+
+async def eventually(check: Callable[[], Any], limit: float = PATIENCE) -> Any:
+    """Repeats `check` until it gives something true, or time is up; its last result."""
+    deadline = asyncio.get_running_loop().time() + limit
+    while not (result := check()) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.01)
+    return result
+
+
+@contextlib.asynccontextmanager
+async def start(
+    listeners: Callable[[Path], Sequence[Any]],
+    clusters: Callable[[Path], Sequence[Json]],
+    *,
+    concurrency: int = 1,
+    log_level: str = "warning",
+    required: Sequence[str] = (HOSTS, POLICIES),
+) -> AsyncIterator[VectorProxy]:
+    """Starts Envoy; it is stopped at the end. `listeners` and `clusters` are given the access log's socket."""
+    # Short: paths of Unix sockets are limited.
+    with tempfile.TemporaryDirectory(prefix="cv-") as name:
+        directory = Path(name)
+        entries: list[Any] = []
+        receiver = Receiver(directory / "log.sock", lambda entry, _packet: entries.append(entry))
+        await receiver.start()
+        channel = PolicyChannel(directory / "policy.sock", required=required)
+        await channel.start()
+        config = directory / "bootstrap.json"
+        config.write_text(json.dumps(_bootstrap(directory, listeners(directory / "log.sock"), clusters(directory / "log.sock"))))
+        command = envoy_command(config, concurrency=concurrency, log_level=log_level)
+        with (directory / "envoy.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command.argv, env=dict(command.environment), stdout=log, stderr=log
+            )
+        try:
+            yield VectorProxy(directory, channel, process, entries)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            await channel.close()
+            await receiver.close()
+
+
+def _bootstrap(directory: Path, listeners: Sequence[Any], clusters: Sequence[Json]) -> Any:
+    module = messages("cilium_proxy.v1.ModuleBootstrap")(
+        policy_socket=str(directory / "policy.sock"), instance="vectors"
+    )
+    message = from_dict(
+        "envoy.config.bootstrap.v3.Bootstrap",
+        {
+            "admin": {"address": {"pipe": {"path": str(directory / "admin.sock")}}},
+            "static_resources": {"clusters": list(clusters)},
+        },
+    )
+    message.static_resources.listeners.extend(listeners)
+    message.bootstrap_extensions.add(name="cilium.bootstrap").typed_config.CopyFrom(module_bootstrap(module))
+    return to_dict(message)
+
+
+def cluster(name: str, *addresses: tuple[str, int], **options: Any) -> Json:
+    """A static cluster."""
+    endpoints = [
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+        for host, port in addresses
+    ]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+        **options,
+    }
+
+
+def policies(resources: Sequence[Json]) -> dict[str, bytes]:
+    """`cilium.NetworkPolicy` resources by name."""
+    return {
+        str(index): serialise(from_dict("cilium.NetworkPolicy", resource)) for index, resource in enumerate(resources)
+    }
+
+
+def hosts(resources: Sequence[Json]) -> dict[str, bytes]:
+    """`cilium.NetworkPolicyHosts` resources by name; addresses of one identity are put together."""
+    merged: dict[int, list[str]] = {}
+    for resource in resources:
+        known = merged.setdefault(resource["policy"], [])
+        known.extend(address for address in resource["host_addresses"] if address not in known)
+    return {
+        str(identity): serialise(
+            from_dict("cilium.NetworkPolicyHosts", {"policy": identity, "host_addresses": addresses})
+        )
+        for identity, addresses in merged.items()
+    }
+
+
+def secrets(values: Mapping[str, str]) -> dict[str, bytes]:
+    """Generic secrets by name."""
+    return {
+        name: serialise(
+            from_dict(
+                "envoy.extensions.transport_sockets.tls.v3.Secret",
+                {"name": name, "generic_secret": {"secret": {"inline_string": value}}},
+            )
+        )
+        for name, value in values.items()
+    }
+
+
+__all__ = [
+    "HOSTS",
+    "PATIENCE",
+    "POLICIES",
+    "SECRETS",
+    "VectorProxy",
+    "VectorProxyError",
+    "cluster",
+    "eventually",
+    "hosts",
+    "policies",
+    "secrets",
+    "start",
+]
