@@ -7,6 +7,7 @@ mod connection;
 mod info;
 mod inject;
 mod instance;
+pub mod kafka;
 pub mod memcache;
 mod op;
 mod parser;

@@ -4,15 +4,17 @@ use thiserror::Error;
 
 use crate::info::ConnectionInfo;
 use crate::parser::Parser;
-use crate::{memcache, r2d2, test_parsers};
+use crate::{kafka, memcache, r2d2, test_parsers};
 
 /// Names of the built-in parsers, as `l7_proto` gives them.
 pub const PARSERS: &[&str] =
-    &["memcache", "r2d2", "test.blockparser", "test.headerparser", "test.lineparser", "test.passer"];
+    &["kafka", "memcache", "r2d2", "test.blockparser", "test.headerparser", "test.lineparser", "test.passer"];
 
 /// What connections learn from each other. One per process; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Shared {}
+pub struct Shared {
+    pub(crate) topic_ids: kafka::TopicIds,
+}
 
 /// Why a connection gets no parser.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -26,8 +28,9 @@ pub enum CreateError {
 }
 
 /// Makes the parser of a new connection.
-pub fn create(name: &str, info: &ConnectionInfo, _shared: &Shared) -> Result<Box<dyn Parser>, CreateError> {
+pub fn create(name: &str, info: &ConnectionInfo, shared: &Shared) -> Result<Box<dyn Parser>, CreateError> {
     Ok(match name {
+        kafka::NAME => Box::new(kafka::Kafka::new(info, shared.topic_ids.clone())),
         memcache::NAME => Box::<memcache::Memcache>::default(),
         r2d2::NAME => Box::new(r2d2::R2d2),
         // The reference's way to test a refusal.

@@ -191,3 +191,8 @@ fn r2d2_does_as_the_reference() {
 fn memcache_does_as_the_reference() {
     run(include_str!("cases/memcache.json"));
 }
+
+#[test]
+fn kafka_does_as_the_reference() {
+    run(include_str!("cases/kafka.json"));
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::rules::{CompiledRules, GenericRule, Matcher, Rule, RuleSet, RulesError};
-use crate::{memcache, r2d2, test_parsers};
+use crate::{kafka, memcache, r2d2, test_parsers};
 
 /// Memory a compiled regular expression may take.
 const REGEX_SIZE: usize = 1 << 20;
@@ -15,6 +15,11 @@ pub fn compile_rules(parser: &str, rules: RuleSet<'_>) -> Result<CompiledRules, 
     let error = |detail: String| RulesError { parser: parser.to_owned(), detail };
     match rules {
         RuleSet::Any => Ok(CompiledRules::default()),
+        RuleSet::Kafka(rules) if parser == kafka::NAME => {
+            let allow = rules.iter().map(|rule| Rule { name: None, matcher: Matcher::Kafka(rule.clone()) });
+            Ok(CompiledRules { allow: allow.collect(), deny: Vec::new() })
+        }
+        RuleSet::Generic { .. } if parser == kafka::NAME => Err(error("it takes kafka_rules, not l7_rules".into())),
         RuleSet::Generic { allow, deny } => Ok(CompiledRules {
             allow: allow.iter().map(|rule| generic(parser, rule)).collect::<Result<_, _>>().map_err(error)?,
             deny: deny.iter().map(|rule| generic(parser, rule)).collect::<Result<_, _>>().map_err(error)?,

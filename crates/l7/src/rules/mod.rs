@@ -10,7 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::request::{Decision, Request};
-use crate::{memcache, r2d2, test_parsers};
+use crate::{kafka, memcache, r2d2, test_parsers};
 
 pub use compile::compile_rules;
 pub(crate) use compile::{Fields, regex};
@@ -71,6 +71,7 @@ enum Matcher {
     Header(test_parsers::HeaderRule),
     R2d2(r2d2::CommandRule),
     Memcache(memcache::KeyRule),
+    Kafka(KafkaRule),
 }
 
 /// Why rules are refused.
@@ -92,6 +93,14 @@ pub fn decide<'r>(sets: impl Iterator<Item = &'r CompiledRules> + Clone, request
     }
     if sets.clone().any(|set| set.allow.is_empty()) {
         return Decision::ALLOWED;
+    }
+    if let Request::Kafka(request) = request {
+        // Rules allow a request's topics together.
+        let rules = sets.flat_map(|set| &set.allow).filter_map(|rule| match &rule.matcher {
+            Matcher::Kafka(rule) => Some(rule),
+            _ => None,
+        });
+        return if kafka::decide(rules, request) { Decision::ALLOWED } else { Decision::DENIED };
     }
     let mut rules = sets.flat_map(|set| &set.allow);
     match rules.find(|rule| rule.matcher.allows(request)) {

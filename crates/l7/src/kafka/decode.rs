@@ -1,0 +1,109 @@
+//! Decoding with bounds.
+
+use bytes::{Buf, Bytes, TryGetError};
+use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::buf::ByteBuf;
+
+/// Longer byte strings are skipped: names are at most this long, and nothing else is looked at.
+const MAX_STRING: usize = 32_767;
+
+/// A buffer in which no array can claim more elements than there are bytes: the decoder allocates for all elements at once.
+///
+/// Newer versions count elements in variable-length integers, which are checked as they are read. Older ones count them in 32-bit
+/// integers, which look like any other; so there the first of two passes caps all of them, and fails if that was a count.
+struct Bounded<'a> {
+    rest: &'a [u8],
+    /// Cap 32-bit integers.
+    cap: bool,
+    /// Bytes of a variable-length integer read so far.
+    varint: usize,
+}
+
+impl Bounded<'_> {
+    fn short(&self, requested: usize) -> TryGetError {
+        TryGetError { requested, available: self.rest.len() }
+    }
+
+    /// The variable-length integer that starts here.
+    fn peek_varint(&self) -> usize {
+        let bytes = self.rest.iter().take(5).enumerate();
+        let mut value = 0;
+        for (index, byte) in bytes {
+            value |= usize::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        value
+    }
+}
+
+impl Buf for Bounded<'_> {
+    fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.rest
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.rest = self.rest.get(count..).unwrap_or_default();
+    }
+
+    fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
+        let Some((byte, rest)) = self.rest.split_first() else { return Err(self.short(1)) };
+        let more = byte & 0x80 != 0 && self.varint < 4;
+        if self.varint == 0 && more {
+            let value = self.peek_varint();
+            if value > self.rest.len() {
+                return Err(self.short(value));
+            }
+        }
+        self.varint = if more { self.varint + 1 } else { 0 };
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    fn try_get_i32(&mut self) -> Result<i32, TryGetError> {
+        let Some((head, rest)) = self.rest.split_first_chunk() else { return Err(self.short(4)) };
+        self.rest = rest;
+        let value = i32::from_be_bytes(*head);
+        let most = i32::try_from(rest.len() + 1).unwrap_or(i32::MAX);
+        Ok(if self.cap { value.min(most) } else { value })
+    }
+}
+
+impl ByteBuf for Bounded<'_> {
+    fn peek_bytes(&mut self, range: std::ops::Range<usize>) -> Bytes {
+        self.rest.get(range).map(Bytes::copy_from_slice).unwrap_or_default()
+    }
+
+    fn get_bytes(&mut self, size: usize) -> Bytes {
+        let (bytes, rest) = self.rest.split_at(size.min(self.rest.len()));
+        self.rest = rest;
+        if size > MAX_STRING { Bytes::new() } else { Bytes::copy_from_slice(bytes) }
+    }
+}
+
+/// Decodes a message that takes up all of the bytes.
+pub(crate) fn decode<T: Decodable>(body: &[u8], version: i16) -> Option<T> {
+    for cap in [true, false] {
+        let mut buffer = Bounded { rest: body, cap, varint: 0 };
+        let message = T::decode(&mut buffer, version).ok()?;
+        if !buffer.rest.is_empty() {
+            return None;
+        }
+        if !cap {
+            return Some(message);
+        }
+    }
+    None
+}
+
+/// Decodes what is at the start of the bytes; returns the rest too.
+pub(crate) fn decode_start<T: Decodable>(body: &[u8], version: i16) -> Option<(T, &[u8])> {
+    let mut buffer = Bounded { rest: body, cap: false, varint: 0 };
+    let message = T::decode(&mut buffer, version).ok()?;
+    Some((message, buffer.rest))
+}
