@@ -231,6 +231,11 @@ def endpoints(host, port, name=BACKEND):
     )
 
 
+def empty_cluster(name):
+    """A cluster without endpoints."""
+    return api.from_dict("envoy.config.cluster.v3.Cluster", {"name": name, "type": "STATIC"})
+
+
 def policy(ip, number=7, rules=None, port=0, egress=False):
     """A NetworkPolicy for one endpoint with one port entry; no rules: the port is open."""
     entry = {"port": port, "rules": rules or []}

@@ -1,0 +1,79 @@
+"""go-control-plane in the place of the agent."""
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.agent.conftest import backend, bootstrap, client, directory, node, run
+from tests.agent.double import LIMIT
+
+from cilium_proxy import api
+
+__all__ = ["backend", "bootstrap", "client", "directory", "node", "run"]
+
+SERVER = Path(__file__).with_name("server")
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """The server, built."""
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if go is None:
+        pytest.skip("Go is not installed: it builds the go-control-plane server of these tests (https://go.dev/dl)")
+    target = tmp_path_factory.mktemp("go") / "server"
+    built = subprocess.run(
+        [go, "build", "-mod=readonly", "-o", str(target), "."], cwd=SERVER, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    return target
+
+
+class ControlPlane:
+    """The running server."""
+
+    def __init__(self, program, path, serves):
+        self._command = [str(program), str(path), serves]
+        self._path = path
+        self.answers = []
+
+    async def start(self):
+        self._path.unlink(missing_ok=True)
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe)
+        assert await self._process.stdout.readline() == b"ready\n"
+
+    async def stop(self):
+        self._process.kill()
+        await self._process.wait()
+        self._process._transport.close()
+
+    async def push(self, url, resources):
+        """Makes messages by name the resources of a type; returns the error of the answer, None for an ACK."""
+        values = {name: base64.b64encode(api.serialise(one)).decode() for name, one in resources.items()}
+        self._process.stdin.write(json.dumps({"type": url, "resources": values}).encode() + b"\n")
+        async with asyncio.timeout(LIMIT):
+            while True:
+                answer = json.loads(await self._process.stdout.readline())
+                self.answers.append(answer)
+                if answer["type"] == url:
+                    return answer["error"]
+
+
+@pytest.fixture
+async def control_plane(program, directory):
+    """Starts the server: `await control_plane("separate,aggregated")`."""
+    started = []
+
+    async def start(serves):
+        made = ControlPlane(program, directory / "agent.sock", serves)
+        await made.start()
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        await made.stop()
