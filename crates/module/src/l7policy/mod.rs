@@ -29,6 +29,10 @@ use crate::log::{self, PooledEntry};
 use crate::metadata::Context;
 use crate::target::Target;
 
+/// gRPC status codes of refusals. Envoy would send 0, success, as the ABI leaves it no other choice.
+const PERMISSION_DENIED: &[u8] = b"7";
+const INTERNAL: &[u8] = b"13";
+
 pub(crate) struct Factory {
     config: Arc<Config>,
 }
@@ -87,6 +91,11 @@ impl HttpFilter for Filter {
             _ => None,
         };
         if let Some(reason) = unjudged {
+            // The stream may be over when the answer is sent.
+            self.with_entry(|queue, entry| {
+                entry.set_rule(&reason);
+                queue.log(entry, EntryType::Denied);
+            });
             return self.refuse(stream, &Refusal::Denied(reason));
         }
         self.log_response(stream);
@@ -141,15 +150,24 @@ impl Filter {
     }
 
     fn refuse(&self, stream: &mut Stream<'_>, refusal: &Refusal) -> HeadersStatus {
+        let grpc = is_grpc(stream);
         match refusal {
             Refusal::Denied(reason) => {
                 stream.increment(self.config.access_denied);
                 let details = log::details("cilium.l7policy", reason);
                 let header = self.config.reason_header.as_deref().map(|name| (name, reason.as_bytes()));
-                stream.send_response(403, header.as_slice(), self.config.denied_body.as_bytes(), &details);
+                let status = grpc.then_some(("grpc-status", PERMISSION_DENIED));
+                let headers: Vec<_> = header.into_iter().chain(status).collect();
+                // Envoy makes the body of a gRPC reply its message, where a line end would be escaped.
+                let body = self.config.denied_body.as_str();
+                let body = if grpc { body.trim_end() } else { body };
+                stream.send_response(403, &headers, body.as_bytes(), &details);
                 self.log_own_response(header);
             }
-            Refusal::Error(problem) => stream.send_response(500, &[], b"", &log::details("cilium.l7policy", problem)),
+            Refusal::Error(problem) => {
+                let status = grpc.then_some(("grpc-status", INTERNAL));
+                stream.send_response(500, status.as_slice(), b"", &log::details("cilium.l7policy", problem));
+            }
         }
         HeadersStatus::StopIteration
     }
@@ -174,9 +192,6 @@ impl Filter {
     /// Envoy does not call a filter for the response that it sent itself.
     fn log_own_response(&self, reason: Option<(&str, &[u8])>) {
         self.with_entry(|queue, entry| {
-            if !entry.request_logged() {
-                queue.log(entry, EntryType::Denied);
-            }
             let length = self.config.denied_body.len().to_string();
             let headers = [(":status", b"403".as_slice()), ("content-length", length.as_bytes())];
             let all = headers.into_iter().chain(reason).chain([("content-type", b"text/plain".as_slice())]);
@@ -193,6 +208,11 @@ impl Filter {
             Record::Shared(exchange) => Some(act(queue, exchange.entry.try_borrow_mut().ok()?.as_mut()?)),
         }
     }
+}
+
+fn is_grpc(stream: &mut Stream<'_>) -> bool {
+    let (_, headers) = stream.headers(HeaderKind::Request);
+    headers.iter().any(|(name, value)| name == b"content-type" && value.starts_with(b"application/grpc"))
 }
 
 /// A response from a host that no upstream filter judged, because the cluster has none: whom policy does not let the

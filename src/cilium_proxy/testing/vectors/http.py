@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import json
 import socket
@@ -44,7 +45,9 @@ def run_case(document: Json, case: Json) -> Result:
     result = Result(str(case.get("name", "unnamed")))
     with Upstream() as upstream:
         # The policies of a file are about the port of its upstream.
-        text = json.dumps({"policies": document.get("policies", {}), "hosts": document.get("host_maps", {}), "case": case})
+        text = json.dumps(
+            {"policies": document.get("policies", {}), "hosts": document.get("host_maps", {}), "case": case}
+        )
         data = json.loads(text.replace(PORT, str(upstream.port)))
         try:
             asyncio.run(HttpCase(data, upstream, result).run())
@@ -83,7 +86,9 @@ class Upstream:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 lines = head.split("\r\n")[1:-2]
-                self.requests.append([(name.lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines)])
+                self.requests.append(
+                    [(name.lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines)]
+                )
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         writer.close()
 
@@ -117,7 +122,9 @@ class HttpCase:
             stack.push_async_callback(self._stop, server)
 
             def listeners(access_log: Path) -> list[Any]:
-                return [listener((self.ip, self.port), self._metadata(), chain(connection_manager(access_log), access_log))]
+                return [
+                    listener((self.ip, self.port), self._metadata(), chain(connection_manager(access_log), access_log))
+                ]
 
             proxy = await stack.enter_async_context(
                 http_proxy.start(
@@ -171,7 +178,9 @@ class HttpCase:
         refused = await proxy.publish(POLICIES, http_proxy.policies(resources))
         wanted = expect.get("reject") if isinstance(expect, dict) else None
         if (refused is None) != (wanted is None) or not says(refused or "", wanted or ""):
-            self.result.failures.append(Failure(number, f"policy {name}", str(wanted or "accept"), str(refused or "accept")))
+            self.result.failures.append(
+                Failure(number, f"policy {name}", str(wanted or "accept"), str(refused or "accept"))
+            )
 
     async def _step(self, proxy: VectorProxy, number: int, step: Json) -> None:
         match step["op"]:
@@ -195,7 +204,9 @@ class HttpCase:
         if "response_body" in expect:
             self._differs(number, "response_body", expect["response_body"], body)
         if "reached_upstream" in expect or status is None or status == 403:
-            self._differs(number, "reached_upstream", expect.get("reached_upstream", False), bool(self.upstream.requests))
+            self._differs(
+                number, "reached_upstream", expect.get("reached_upstream", False), bool(self.upstream.requests)
+            )
         wanted = expect.get("upstream_headers", {})
         sent = [[name, value] for name, value in (self.upstream.requests or [[]])[0]]
         for header in wanted.get("present", ()):
@@ -210,7 +221,7 @@ class HttpCase:
         request_id = None
         for wanted in expected:
             kind = wanted["entry_type"]
-            entry = await http_proxy.eventually(lambda kind=kind: http_log.find(proxy.entries, kind))
+            entry = await http_proxy.eventually(functools.partial(http_log.find, proxy.entries, kind))
             if entry is None:
                 self._differs(number, "access_log", kind, [str(other) for other in proxy.entries])
                 continue

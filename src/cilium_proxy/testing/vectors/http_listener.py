@@ -39,8 +39,8 @@ def chain(last: Any, access_log: Path) -> list[tuple[str, Any]]:
     return [("cilium.network", module_filter(network)), ("last", pack(last))]
 
 
-def connection_manager(access_log: Path) -> Any:
-    """HTTP with `cilium.l7policy`, routing all to the cluster `upstream`."""
+def connection_manager(access_log: Path, **route: Any) -> Any:
+    """HTTP with `cilium.l7policy`, routing all to the cluster `upstream`; `route` holds further route options."""
     return from_dict(
         _MANAGER,
         {
@@ -52,7 +52,7 @@ def connection_manager(access_log: Path) -> Any:
                     {
                         "name": "all",
                         "domains": ["*"],
-                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}],
+                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream", **route}}],
                     }
                 ]
             },

@@ -51,9 +51,8 @@ def differences(expected: Json, entry: Any, request_id: str | None) -> list[tupl
         base = name.removesuffix("_absent")
         if base in lists:
             pairs = [[header.key.lower(), header.value] for header in lists[base]]
-            for header in wanted:
-                if any(fits(header, pair) for pair in pairs) != (base == name):
-                    found.append((name, header, pairs))
+            wrong = [header for header in wanted if any(fits(header, pair) for pair in pairs) != (base == name)]
+            found += [(name, header, pairs) for header in wrong]
     if "x_request_id" in expected and request_id is not None:
         own = request_id_of(entry)
         if own != request_id:

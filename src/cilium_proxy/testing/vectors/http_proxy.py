@@ -87,10 +87,13 @@ class VectorProxy:
 
 async def eventually(check: Callable[[], Any], limit: float = PATIENCE) -> Any:
     """Repeats `check` until it gives something true, or time is up; its last result."""
-    deadline = asyncio.get_running_loop().time() + limit
-    while not (result := check()) and asyncio.get_running_loop().time() < deadline:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + limit
+    while True:
+        result = check()
+        if result or clock() >= deadline:
+            return result
         await asyncio.sleep(0.01)
-    return result
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +115,9 @@ async def start(
         channel = PolicyChannel(directory / "policy.sock", required=required)
         await channel.start()
         config = directory / "bootstrap.json"
-        config.write_text(json.dumps(_bootstrap(directory, listeners(directory / "log.sock"), clusters(directory / "log.sock"))))
+        config.write_text(
+            json.dumps(_bootstrap(directory, listeners(directory / "log.sock"), clusters(directory / "log.sock")))
+        )
         command = envoy_command(config, concurrency=concurrency, log_level=log_level)
         with (directory / "envoy.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -147,8 +152,7 @@ def _bootstrap(directory: Path, listeners: Sequence[Any], clusters: Sequence[Jso
 def cluster(name: str, *addresses: tuple[str, int], **options: Any) -> Json:
     """A static cluster."""
     endpoints = [
-        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
-        for host, port in addresses
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}} for host, port in addresses
     ]
     return {
         "name": name,
