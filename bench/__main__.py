@@ -1,0 +1,50 @@
+"""`make bench`: runs the benchmarks by name, or all of them; `--quick` for a first look."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.http import compare
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def http(quick: bool) -> None:
+    """Requests/s and CPU per request of this proxy and its peers."""
+    compare.main(rounds=3 if quick else 9, seconds=2 if quick else 5)
+
+
+def verdict(quick: bool) -> None:
+    """Verdicts and updates of the engine, and the policy channel (criterion)."""
+    cargo = shutil.which("cargo") or str(Path.home() / ".cargo/bin/cargo")
+    command = [cargo, "bench", "--quiet", "--locked", "-p", "cilium-policy", "-p", "cilium-channel"]
+    subprocess.run([*command, "--", *(["--quick"] if quick else [])], cwd=ROOT, check=True)
+
+
+def python(quick: bool) -> None:
+    """The same through Python."""
+    command = [sys.executable, str(ROOT / "bench/python_policy.py"), *(["--quick"] if quick else [])]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+BENCHMARKS = {"http": http, "verdict": verdict, "python": python}
+
+
+def main() -> int:
+    """Runs what the command line names."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[*BENCHMARKS, []], help="default: all")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    wanted = parser.parse_args()
+    for name in wanted.name or BENCHMARKS:
+        print(f"== {name}\n", flush=True)
+        BENCHMARKS[name](wanted.quick)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
