@@ -6,7 +6,7 @@ import ipaddress
 from typing import cast
 
 from cilium_proxy.config.address import Address, parse_address
-from cilium_proxy.config.model import Direction, Endpoint, Listener, Protocol
+from cilium_proxy.config.model import Direction, Endpoint, HttpOptions, Listener, Protocol, UpstreamProtocol
 from cilium_proxy.yaml import Fields, Mark
 from cilium_proxy.yaml.fields import suggestion
 
@@ -59,6 +59,9 @@ def _listener(fields: Fields, endpoints: dict[str, Endpoint]) -> Listener:
             "upstream", f"{upstream} is the listener's own address", "give the address of the service behind it"
         )
     port = fields.integer("port", 1, 65535)
+    protocol = cast(Protocol, fields.string("protocol", choices=("http", "tcp")) or "http")
+    if protocol != "http" and fields.has("http"):
+        fields.problem("http", f"means nothing to a listener with protocol {protocol}", "remove it")
     timeouts = {name: fields.seconds(name, low=low) for name, low in _TIMEOUTS.items()}
     return Listener(
         name=name,
@@ -66,13 +69,30 @@ def _listener(fields: Fields, endpoints: dict[str, Endpoint]) -> Listener:
         address=address,
         endpoint=endpoint,
         upstream=upstream,
-        protocol=cast(Protocol, fields.string("protocol", choices=("http", "tcp")) or "http"),
+        protocol=protocol,
         port=port or (address.port if direction == "ingress" else upstream.port),
         connect_timeout=_or(timeouts["connect_timeout"], CONNECT_TIMEOUT),
         idle_timeout=_or(timeouts["idle_timeout"], IDLE_TIMEOUT),
         request_timeout=_or(timeouts["request_timeout"], REQUEST_TIMEOUT),
         mark=fields.mark,
+        http=_http(fields.fields("http")),
     )
+
+
+def _http(fields: Fields | None) -> HttpOptions:
+    if fields is None:
+        return HttpOptions()
+    upstream = fields.string("upstream_protocol", choices=("same", "http1", "http2"))
+    options = HttpOptions(
+        request_id=fields.boolean("request_id") or False,
+        forwarded_for=fields.boolean("forwarded_for") or False,
+        envoy_headers=fields.boolean("envoy_headers") or False,
+        server_header=fields.boolean("server_header") or False,
+        upstream_statistics=fields.boolean("upstream_statistics") or False,
+        upstream_protocol=cast(UpstreamProtocol, upstream or "same"),
+    )
+    fields.finish()
+    return options
 
 
 _TIMEOUTS = {"connect_timeout": 0.001, "idle_timeout": 0.0, "request_timeout": 0.0}

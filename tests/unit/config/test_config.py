@@ -217,3 +217,18 @@ def test_host_names_are_taken_where_allowed() -> None:
     assert parse_address("Backend.example:80", names=True) == Address("backend.example", 80)
     with pytest.raises(ValueError, match="host names are not allowed here"):
         parse_address("backend.example:80")
+
+
+def test_options_of_http_belong_to_http_listeners(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    text = (
+        "endpoints: [{name: a, ips: [10.0.0.1]}]\n"
+        "listeners: [{name: l, direction: ingress, address: '127.0.0.1:80', endpoint: a, upstream: '127.0.0.1:81', "
+        "protocol: PROTOCOL, http: {request_id: true, upstream_protocol: http2}}]\n"
+    )
+    file.write_text(text.replace("PROTOCOL", "http"))
+    options = load(file).listeners[0].http
+    assert (options.request_id, options.envoy_headers, options.upstream_protocol) == (True, False, "http2")
+    file.write_text(text.replace("PROTOCOL", "tcp"))
+    with pytest.raises(ConfigError, match=r"http: means nothing to a listener with protocol tcp; remove it"):
+        load(file)

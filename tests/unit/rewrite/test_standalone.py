@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cilium_proxy import api
-from cilium_proxy.config import Address, Denied, Endpoint, Listener
+from cilium_proxy.config import Address, Denied, Endpoint, HttpOptions, Listener
 from cilium_proxy.rewrite import standalone
 from cilium_proxy.yaml import Mark
 
@@ -144,3 +144,23 @@ def test_the_bootstrap_leads_to_the_control_plane(admin):
     assert (config.policy_socket, config.instance) == ("/run/policy.sock", "envoy")
     kind = "pipe" if isinstance(admin, Path) else "socket_address"
     assert kind in fields["admin"]["address"]
+
+
+def test_what_costs_time_is_on_where_it_is_asked_for():
+    options = HttpOptions(
+        request_id=True, forwarded_for=True, envoy_headers=True, server_header=True, upstream_statistics=True
+    )
+    plain, asked = manager(made(listener())), manager(made(listener(http=options)))
+
+    def switches(http):
+        router = api.unpack(http.http_filters[1].typed_config)
+        return (
+            http.generate_request_id.value,
+            not http.skip_xff_append,
+            not router.suppress_envoy_headers,
+            http.server_header_transformation != http.PASS_THROUGH,
+            router.dynamic_stats.value,
+        )
+
+    assert switches(plain) == (False,) * 5
+    assert switches(asked) == (True,) * 5

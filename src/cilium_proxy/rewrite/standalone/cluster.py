@@ -6,6 +6,7 @@ from typing import Any
 
 from cilium_proxy.api import from_dict
 from cilium_proxy.config import Listener
+from cilium_proxy.config.model import UpstreamProtocol
 from cilium_proxy.rewrite.standalone.address import duration, socket_address
 
 IDLE_TIMEOUT = 60.0
@@ -14,6 +15,14 @@ IDLE_TIMEOUT = 60.0
 # The listeners' connection limit is the limit; Envoy's default of 1,024 would turn load into errors.
 _UNLIMITED = 1_000_000
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+_HTTP1, _HTTP2 = {"http_protocol_options": {}}, {"http2_protocol_options": {}}
+_PROTOCOLS: dict[UpstreamProtocol, dict[str, Any]] = {
+    # As the client speaks: HTTP/1.1, or HTTP/2 and with it gRPC.
+    "same": {"use_downstream_protocol_config": _HTTP1 | _HTTP2},
+    "http1": {"explicit_http_config": _HTTP1},
+    "http2": {"explicit_http_config": _HTTP2},
+}
 
 
 def cluster(listener: Listener) -> Any:
@@ -45,8 +54,7 @@ def cluster(listener: Listener) -> Any:
             _HTTP_OPTIONS: {
                 "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
                 "common_http_protocol_options": {"idle_timeout": duration(IDLE_TIMEOUT)},
-                # The upstream is spoken to as the client speaks: HTTP/1.1, or HTTP/2 and with it gRPC.
-                "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+                **_PROTOCOLS[listener.http.upstream_protocol],
             }
         }
     return from_dict("envoy.config.cluster.v3.Cluster", fields)

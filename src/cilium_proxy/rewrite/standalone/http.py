@@ -18,8 +18,9 @@ _ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 def connection_manager(listener: Listener, denied: Denied, access_log: Path | None) -> Any:
     """`envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 
-    What costs time and nobody asked for is off: request ids, Envoy's own headers, dynamic router statistics.
+    What costs time is off unless the listener asks for it: request ids, Envoy's own headers, statistics of upstreams.
     """
+    options = listener.http
     idle = duration(listener.idle_timeout)
     manager = from_dict(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -35,10 +36,12 @@ def connection_manager(listener: Listener, denied: Denied, access_log: Path | No
             "merge_slashes": True,
             "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
             "use_remote_address": True,
-            "skip_xff_append": True,
+            "skip_xff_append": not options.forwarded_for,
             "internal_address_config": {"cidr_ranges": _LOCAL},
-            "generate_request_id": False,
-            "server_header_transformation": "PASS_THROUGH",
+            "generate_request_id": options.request_id,
+            # An id that the client gave stays, so that it can be followed from proxy to proxy.
+            "preserve_external_request_id": options.request_id,
+            "server_header_transformation": "OVERWRITE" if options.server_header else "PASS_THROUGH",
         },
     )
     policy = messages("cilium.L7Policy")(
@@ -47,7 +50,9 @@ def connection_manager(listener: Listener, denied: Denied, access_log: Path | No
         denied_reason_header=denied.reason_header or "",
     )
     manager.http_filters.add(name="cilium.l7policy").typed_config.CopyFrom(module_filter(policy))
-    router = messages(_ROUTER)(dynamic_stats={"value": False}, suppress_envoy_headers=True)
+    router = messages(_ROUTER)(
+        dynamic_stats={"value": options.upstream_statistics}, suppress_envoy_headers=not options.envoy_headers
+    )
     manager.http_filters.add(name="envoy.filters.http.router").typed_config.CopyFrom(pack(router))
     return manager
 
