@@ -194,7 +194,7 @@ entry_lists = st.lists(
     st.tuples(
         port_ranges,
         fields(
-            protocol=st.none() | st.none() | st.sampled_from(["TCP"]),
+            protocol=st.none() | st.none() | st.sampled_from(["TCP", "UDP"]),
             rules=st.one_of(*[st.lists(with_l7(plain_rules | rules), min_size=size, max_size=4) for size in (0, 1, 2)]),
         ),
     ).map(lambda parts: {**parts[0], **parts[1]}),

@@ -16,6 +16,10 @@ pub(crate) struct SecretCell {
 }
 
 impl SecretCell {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), value: ArcSwapOption::empty() }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -59,7 +63,7 @@ impl Secrets {
         if let Some(cell) = self.cells.get(name) {
             return Arc::clone(cell);
         }
-        let cell = Arc::new(SecretCell { name: name.to_owned(), value: ArcSwapOption::empty() });
+        let cell = Arc::new(SecretCell::new(name));
         self.cells.insert(name.to_owned(), Arc::clone(&cell));
         cell
     }

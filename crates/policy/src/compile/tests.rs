@@ -1,8 +1,9 @@
+use cilium_proto::envoy::r#type::matcher::v3::RegexMatcher;
 use proptest::prelude::*;
 
 use crate::compile::Candidates;
 use crate::fixture::*;
-use crate::{Direction, EndpointPolicy};
+use crate::{Direction, EndpointPolicy, PolicyMap};
 
 /// Remotes of the rules at a port, in evaluation order; `None`: no rules for the port.
 fn remotes(policy: &EndpointPolicy, port: u16) -> Option<Vec<u32>> {
@@ -40,6 +41,32 @@ fn an_entry_without_rules_keeps_its_meaning_when_merged() {
 fn udp_entries_have_no_effect() {
     let udp = pb::PortNetworkPolicy { protocol: 1, ..port(80, vec![]) };
     assert_eq!(remotes(&map(vec![udp]).1, 80), None);
+}
+
+#[test]
+fn of_udp_rules_only_the_fields_are_checked() {
+    use pb::port_network_policy_rule::Verdict;
+    let udp = |rule| vec![pb::PortNetworkPolicy { protocol: 1, ..port(80, vec![rule]) }];
+    let regex = |pattern: &str| {
+        let regex = RegexMatcher { regex: pattern.to_owned(), ..Default::default() };
+        http(vec![headers(vec![header(":path", Test::SafeRegexMatch(regex))])], rule("", &[]))
+    };
+    let names = |name: &str| pb::PortNetworkPolicyRule { server_names: vec![name.to_owned()], ..rule("", &[]) };
+    let pass = pb::PortNetworkPolicyRule { verdict: Some(Verdict::PassPrecedence(1)), ..rule("", &[]) };
+    let tls = pb::PortNetworkPolicyRule { downstream_tls_context: Some(pb::TlsContext::default()), ..rule("", &[]) };
+    for rule in [pass, tls, regex("("), names("a**b")] {
+        assert!(full(&mut PolicyMap::new(), &[("web", policy(1, &[IP], udp(rule.clone())))]).is_ok(), "{rule:?}");
+        refused(vec![port(80, vec![rule])]);
+    }
+    let proxy = pb::PortNetworkPolicyRule { proxy_id: 70_000, ..rule("", &[]) };
+    for (rule, field) in [
+        (proxy, "proxy_id"),
+        (names(""), "server_names[0]"),
+        (regex(""), "http_rules.http_rules[0].headers[0].safe_regex_match.regex"),
+    ] {
+        let path = format!("ingress_per_port_policies[0].rules[0].{field}");
+        assert_eq!(refused(udp(rule)).field(), Some(path.as_str()));
+    }
 }
 
 #[test]

@@ -87,10 +87,11 @@ pub(super) fn text_test(matcher: StringMatcher, shared: &mut impl Shared) -> Res
         Some(MatchPattern::Prefix(value)) => TextTest::Prefix { value: non_empty(value, "prefix")?, ignore_case },
         Some(MatchPattern::Suffix(value)) => TextTest::Suffix { value: non_empty(value, "suffix")?, ignore_case },
         Some(MatchPattern::Contains(value)) => TextTest::Contains { value: non_empty(value, "contains")?, ignore_case },
-        Some(MatchPattern::SafeRegex(_)) if ignore_case => {
+        Some(MatchPattern::SafeRegex(_)) if ignore_case && shared.enforced() => {
             return Err(FieldError::new("ignore_case", "has no effect for safe_regex"));
         }
         Some(MatchPattern::SafeRegex(matcher)) => TextTest::Regex(regex(&matcher, shared).at("safe_regex")?),
+        Some(MatchPattern::Custom(_)) if !shared.enforced() => TextTest::Exact { value: Box::default(), ignore_case },
         Some(MatchPattern::Custom(_)) => return Err(FieldError::new("custom", "matcher extensions are not supported")),
     })
 }

@@ -17,25 +17,30 @@ pub(crate) fn rule(
     message: pb::PortNetworkPolicyRule,
     shared: &mut impl Shared,
 ) -> Result<Rule, FieldError> {
-    let effect = effect(&message)?;
+    let enforced = shared.enforced();
+    let effect = match effect(&message) {
+        Err(_) if !enforced => Effect::Allow,
+        effect => effect?,
+    };
     let proxy_id = u16::try_from(message.proxy_id)
         .map_err(|_| FieldError::new("proxy_id", format!("{} is above 65535", message.proxy_id)))?;
     let mut server_names = Vec::with_capacity(message.server_names.len());
     for (index, name) in message.server_names.iter().enumerate() {
-        let pattern = if name.is_empty() {
-            Err(FieldError::new("", "must not be empty"))
-        } else {
-            SniPattern::new(name).map_err(|error| FieldError::new("", error.to_string()))
-        };
-        server_names.push(pattern.at_index("server_names", index)?);
+        if name.is_empty() {
+            return Err(FieldError::new("", "must not be empty")).at_index("server_names", index);
+        }
+        if enforced {
+            let pattern = SniPattern::new(name).map_err(|error| FieldError::new("", error.to_string()));
+            server_names.push(pattern.at_index("server_names", index)?);
+        }
     }
     let downstream_tls = match message.downstream_tls_context {
-        Some(context) => Some(shared.downstream_tls(downstream(context).at("downstream_tls_context")?)),
-        None => None,
+        Some(context) if enforced => Some(shared.downstream_tls(downstream(context).at("downstream_tls_context")?)),
+        _ => None,
     };
     let upstream_tls = match message.upstream_tls_context {
-        Some(context) => Some(shared.upstream_tls(upstream(context).at("upstream_tls_context")?)),
-        None => None,
+        Some(context) if enforced => Some(shared.upstream_tls(upstream(context).at("upstream_tls_context")?)),
+        _ => None,
     };
     let mut http = Arc::default();
     let mut l7 = L7Rules::None;

@@ -87,7 +87,11 @@ impl Decoder<'_> {
         }
         let mut rules = Vec::with_capacity(raw.rules.len());
         for (index, bytes) in raw.rules.iter().enumerate() {
-            rules.push(self.rule(bytes).at_index("rules", index)?);
+            if ports.is_some() {
+                rules.push(self.rule(bytes).at_index("rules", index)?);
+            } else {
+                without_effect(bytes).at_index("rules", index)?;
+            }
         }
         let addresses: Vec<_> = rules.iter().map(Arc::as_ptr).collect();
         let entries = &mut self.interned.entries;
@@ -126,6 +130,12 @@ impl Decoder<'_> {
         let rules = &self.interned.rules;
         rules.find(rules.hash(source), |rule| *rule.source == *source)
     }
+}
+
+/// Checks a rule of a port that is not TCP.
+fn without_effect(bytes: &[u8]) -> Result<(), FieldError> {
+    let message = PortNetworkPolicyRule::decode(bytes).map_err(|error| FieldError::new("", error.to_string()))?;
+    decode::check_fields(message)
 }
 
 /// The rules of a range, sorted, or equal ones of another range.
