@@ -3,6 +3,7 @@
 //! A [`Parser`] sees the bytes of one connection and says what becomes of them ([`Op`]). [`Connection`] drives it for a proxy,
 //! [`Instance`] drives many for tests and tools. Nothing here knows Envoy, sockets or protobuf.
 
+pub mod cassandra;
 mod connection;
 mod info;
 mod inject;

@@ -4,11 +4,19 @@ use thiserror::Error;
 
 use crate::info::ConnectionInfo;
 use crate::parser::Parser;
-use crate::{kafka, memcache, r2d2, test_parsers};
+use crate::{cassandra, kafka, memcache, r2d2, test_parsers};
 
 /// Names of the built-in parsers, as `l7_proto` gives them.
-pub const PARSERS: &[&str] =
-    &["kafka", "memcache", "r2d2", "test.blockparser", "test.headerparser", "test.lineparser", "test.passer"];
+pub const PARSERS: &[&str] = &[
+    "cassandra",
+    "kafka",
+    "memcache",
+    "r2d2",
+    "test.blockparser",
+    "test.headerparser",
+    "test.lineparser",
+    "test.passer",
+];
 
 /// What connections learn from each other. One per process; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +38,7 @@ pub enum CreateError {
 /// Makes the parser of a new connection.
 pub fn create(name: &str, info: &ConnectionInfo, shared: &Shared) -> Result<Box<dyn Parser>, CreateError> {
     Ok(match name {
+        cassandra::NAME => Box::<cassandra::Cassandra>::default(),
         kafka::NAME => Box::new(kafka::Kafka::new(info, shared.topic_ids.clone())),
         memcache::NAME => Box::<memcache::Memcache>::default(),
         r2d2::NAME => Box::new(r2d2::R2d2),

@@ -9,6 +9,8 @@ pub enum Request<'a> {
     Header(&'a [u8]),
     /// A command of r2d2.
     R2d2(&'a crate::r2d2::Command<'a>),
+    /// A statement of Cassandra.
+    Cassandra(&'a crate::cassandra::Statement),
     /// A request of Kafka.
     Kafka(&'a crate::kafka::Request),
     /// A request of memcache.

@@ -196,3 +196,8 @@ fn memcache_does_as_the_reference() {
 fn kafka_does_as_the_reference() {
     run(include_str!("cases/kafka.json"));
 }
+
+#[test]
+fn cassandra_does_as_the_reference() {
+    run(include_str!("cases/cassandra.json"));
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::rules::{CompiledRules, GenericRule, Matcher, Rule, RuleSet, RulesError};
-use crate::{kafka, memcache, r2d2, test_parsers};
+use crate::{cassandra, kafka, memcache, r2d2, test_parsers};
 
 /// Memory a compiled regular expression may take.
 const REGEX_SIZE: usize = 1 << 20;
@@ -32,6 +32,7 @@ fn generic(parser: &str, rule: &GenericRule) -> Result<Rule, String> {
     let matcher = match parser {
         test_parsers::HEADER => Matcher::Header(test_parsers::HeaderRule::compile(Fields::new(&rule.fields))?),
         r2d2::NAME => Matcher::R2d2(r2d2::CommandRule::compile(Fields::new(&rule.fields))?),
+        cassandra::NAME => Matcher::Cassandra(cassandra::StatementRule::compile(Fields::new(&rule.fields))?),
         memcache::NAME => Matcher::Memcache(memcache::KeyRule::compile(Fields::new(&rule.fields))?),
         _ => return Err("it takes no rules".into()),
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::request::{Decision, Request};
-use crate::{kafka, memcache, r2d2, test_parsers};
+use crate::{cassandra, kafka, memcache, r2d2, test_parsers};
 
 pub use compile::compile_rules;
 pub(crate) use compile::{Fields, regex};
@@ -72,6 +72,7 @@ enum Matcher {
     R2d2(r2d2::CommandRule),
     Memcache(memcache::KeyRule),
     Kafka(KafkaRule),
+    Cassandra(cassandra::StatementRule),
 }
 
 /// Why rules are refused.
@@ -124,6 +125,7 @@ impl Matcher {
             (Self::Header(rule), Request::Header(line)) => rule.matches(line),
             (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
             (Self::Memcache(rule), Request::Memcache(request)) => rule.allows(request),
+            (Self::Cassandra(rule), Request::Cassandra(statement)) => rule.allows(statement),
             _ => false,
         }
     }
@@ -134,6 +136,7 @@ impl Matcher {
             (Self::Header(rule), Request::Header(line)) => rule.matches(line),
             (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
             (Self::Memcache(rule), Request::Memcache(request)) => rule.denies(request),
+            (Self::Cassandra(rule), Request::Cassandra(statement)) => rule.denies(statement),
             _ => true,
         }
     }
