@@ -1,6 +1,7 @@
 """A proxy behind an agent double. Loopback addresses stand for peers: 127.0.0.2 is a pod with a policy, 127.0.0.3 a
 client, 127.0.0.4 a stranger. Clusters connect to the original destination's address on the backend's port."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import pytest
 from tests.agent import resources
 from tests.agent.double import AgentDouble
 from tests.agent.process import LIMIT, Proxy
+from tests.agent.starter import Starter
 from tests.integration.addresses import free_port
 
 POD, CLIENT, STRANGER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -77,6 +79,23 @@ def run(directory):
 
     yield start
     for proxy in proxies:
+        proxy.stop()
+
+
+@pytest.fixture
+def start(directory):
+    """Starts the proxy as the chart does, with privileges: `start(bootstrap, arguments...)`."""
+    started = []
+
+    def run(bootstrap, *arguments):
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
+        envoy = ("--use-dynamic-base-id", "--concurrency 1", "--log-level info", *arguments)
+        proxy = Starter(directory, bootstrap, *envoy, environment=environment)
+        started.append(proxy)
+        return proxy
+
+    yield run
+    for proxy in started:
         proxy.stop()
 
 

@@ -46,6 +46,8 @@ class Agent:
     port: int = 10000
     additional: tuple[str, ...] = ("::1",)
     access_log: str = ACCESS_LOG
+    # Of connections to the backends of Gateways; their policy is bound to it.
+    source_address: str = "10.244.0.100"
     source: dict = field(default_factory=agent_source)
     # In the place of these, NPHDS is used.
     bpf: dict | None = field(default_factory=lambda: {"bpf_root": "/sys/fs/bpf", "ipcache_name": "cilium_ipcache_v2"})
@@ -211,7 +213,7 @@ class Agent:
 
     def _balancing(self, name, chains):
         metadata = self.metadata(
-            is_l7lb=True, enforce_policy_on_l7lb=True, ipv4_source_address="10.244.0.100", proxy_id=self.port
+            is_l7lb=True, enforce_policy_on_l7lb=True, ipv4_source_address=self.source_address, proxy_id=self.port
         )
         keepalive = [(1, 9, 1), (6, 4, 10), (6, 5, 5), (6, 6, 10)]
         options = [{"level": level, "name": option, "int_value": value} for level, option, value in keepalive]

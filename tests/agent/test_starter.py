@@ -14,45 +14,8 @@ from pathlib import Path
 
 import pytest
 from tests.agent import resources
-from tests.agent.process import Proxy
+from tests.agent.starter import STARTER, capabilities, privileged
 from tests.agent.test_traffic import enforce, status
-
-STARTER = "from cilium_proxy.cli.starter import starter; starter()"
-NET_ADMIN = 1 << 12
-
-
-def capabilities(pid="self"):
-    """Capability sets of a process by name."""
-    lines = Path(f"/proc/{pid}/status").read_text()
-    return {name: int(value, 16) for name, value in re.findall(r"^(Cap\w+):\s(\w+)$", lines, re.MULTILINE)}
-
-
-privileged = pytest.mark.skipif(
-    not capabilities()["CapEff"] & NET_ADMIN, reason="needs CAP_NET_ADMIN and CAP_BPF, as the proxy on a node"
-)
-
-
-class Starter(Proxy):
-    """`cilium-envoy-starter` with the arguments of the chart."""
-
-    def command(self, path, arguments):
-        return [sys.executable, "-c", STARTER, "--", f"-c {path}", *arguments]
-
-
-@pytest.fixture
-def start(directory):
-    started = []
-
-    def run(bootstrap, *arguments):
-        environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
-        envoy = ("--use-dynamic-base-id", "--concurrency 1", "--log-level info", *arguments)
-        proxy = Starter(directory, bootstrap, *envoy, environment=environment)
-        started.append(proxy)
-        return proxy
-
-    yield run
-    for proxy in started:
-        proxy.stop()
 
 
 def children(pid):
