@@ -7,7 +7,7 @@ use crate::access_logger::AccessLogger;
 use crate::bootstrap::{BootstrapConfig, BootstrapExtension};
 use crate::http::{HttpFilterConfig, HttpFilterFactory};
 use crate::listener::ListenerFilterFactory;
-use crate::network::NetworkFilterFactory;
+use crate::network::{NetworkFilterConfig, NetworkFilterFactory};
 use crate::text::ConfigError;
 
 /// Version of the ABI these declarations follow. Envoy compares it with its own and warns when they differ.
@@ -21,7 +21,12 @@ pub trait Module: Sync {
     fn listener_filter(&self, name: &str, config: &[u8]) -> Result<Box<dyn ListenerFilterFactory>, ConfigError>;
 
     /// A network filter's configuration. Called on the main thread.
-    fn network_filter(&self, name: &str, config: &[u8]) -> Result<Box<dyn NetworkFilterFactory>, ConfigError>;
+    fn network_filter(
+        &self,
+        name: &str,
+        config: &[u8],
+        envoy: &NetworkFilterConfig,
+    ) -> Result<Box<dyn NetworkFilterFactory>, ConfigError>;
 
     /// An HTTP filter's configuration, downstream or upstream. Called on the main thread.
     fn http_filter(

@@ -1,5 +1,8 @@
 //! Network filters: they see a connection's beginning, its bytes in both directions, and its end.
 
+mod counter;
+mod data;
+
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -11,6 +14,9 @@ use crate::log::{Level, log};
 use crate::module::module;
 use crate::object::{drop_object, into_pointer, object};
 use crate::raw::{self, Buffer, Envoy};
+
+pub use counter::{Counter, NetworkFilterConfig};
+pub use data::Data;
 
 /// Makes the filters of one configuration; shared by all workers.
 pub trait NetworkFilterFactory: Send + Sync {
@@ -25,14 +31,14 @@ pub trait NetworkFilter {
 
     /// Bytes, or the end, came from the client. [`Status::StopIteration`] keeps them until
     /// [`Connection::continue_reading`].
-    fn on_read(&self, connection: &mut Connection<'_>) -> Status {
-        let _ = connection;
+    fn on_read(&self, connection: &mut Connection<'_>, end_stream: bool) -> Status {
+        let _ = (connection, end_stream);
         Status::Continue
     }
 
     /// Bytes, or the end, are about to go to the client. [`Status::StopIteration`] holds them back.
-    fn on_write(&self, connection: &mut Connection<'_>) -> Status {
-        let _ = connection;
+    fn on_write(&self, connection: &mut Connection<'_>, end_stream: bool) -> Status {
+        let _ = (connection, end_stream);
         Status::Continue
     }
 
@@ -58,16 +64,23 @@ pub struct Connection<'c> {
     call: PhantomData<&'c mut ()>,
 }
 
+/// `ConnectionCloseType::NoFlush`.
+const NO_FLUSH: u32 = 1;
+
 /// `ConnectionCloseType::AbortReset`.
 const ABORT_RESET: u32 = 4;
 
 /// `SocketOption::STATE_PREBIND`.
 const PREBIND: u32 = 0;
 
-/// Posts events to one filter, on its worker.
+/// Posts events to one filter, on its worker. It is to be dropped before the filter's worker ends.
 pub struct Scheduler {
     envoy: Envoy,
 }
+
+// SAFETY: Envoy's scheduler is made for use from other threads: it posts to the worker's dispatcher, and holds the
+// filter weakly.
+unsafe impl Send for Scheduler {}
 
 impl Scheduler {
     /// Has [`NetworkFilter::on_scheduled`] called with `event`, soon; never, when the connection ends before.
@@ -193,6 +206,12 @@ impl Connection<'_> {
         unsafe { raw::network::close_with_details(self.envoy, ABORT_RESET, Buffer::new(details.as_bytes())) };
     }
 
+    /// Closes the connection without waiting for the client to take what was written.
+    pub fn close(&mut self, details: &str) {
+        // SAFETY: as in `reset`.
+        unsafe { raw::network::close_with_details(self.envoy, NO_FLUSH, Buffer::new(details.as_bytes())) };
+    }
+
     fn read(&self, get: impl FnOnce(Envoy, *mut Buffer) -> bool) -> Option<&[u8]> {
         let mut buffer = Buffer::EMPTY;
         if !get(self.envoy, &raw mut buffer) {
@@ -205,7 +224,7 @@ impl Connection<'_> {
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_network_filter_config_new(
-    _envoy: Envoy,
+    envoy: Envoy,
     name: Buffer,
     config: Buffer,
 ) -> *const c_void {
@@ -213,7 +232,7 @@ extern "C" fn envoy_dynamic_module_on_network_filter_config_new(
     let (name, config) = unsafe { (name.bytes(), config.bytes()) };
     let make = || {
         let name = String::from_utf8_lossy(name);
-        match module().and_then(|module| module.network_filter(&name, config)) {
+        match module().and_then(|module| module.network_filter(&name, config, &NetworkFilterConfig::new(envoy))) {
             Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
             Err(error) => {
                 log(Level::Error, &format!("network filter {name}: {}", error.0));
@@ -257,11 +276,11 @@ extern "C" fn envoy_dynamic_module_on_network_filter_read(
     envoy: Envoy,
     filter: *const c_void,
     _length: usize,
-    _end_stream: bool,
+    end_stream: bool,
 ) -> u32 {
     // SAFETY: the pointer is the one `new` returned, on the same worker.
     let filter = unsafe { object::<dyn NetworkFilter>(filter) };
-    let body = || filter.on_read(&mut Connection { envoy, call: PhantomData });
+    let body = || filter.on_read(&mut Connection { envoy, call: PhantomData }, end_stream);
     guarded("network filter", body, || closed(envoy)) as u32
 }
 
@@ -270,11 +289,11 @@ extern "C" fn envoy_dynamic_module_on_network_filter_write(
     envoy: Envoy,
     filter: *const c_void,
     _length: usize,
-    _end_stream: bool,
+    end_stream: bool,
 ) -> u32 {
     // SAFETY: the pointer is the one `new` returned, on the same worker.
     let filter = unsafe { object::<dyn NetworkFilter>(filter) };
-    let body = || filter.on_write(&mut Connection { envoy, call: PhantomData });
+    let body = || filter.on_write(&mut Connection { envoy, call: PhantomData }, end_stream);
     guarded("network filter", body, || closed(envoy)) as u32
 }
 

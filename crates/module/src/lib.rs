@@ -24,7 +24,7 @@ use cilium_abi::access_logger::AccessLogger;
 use cilium_abi::bootstrap::{BootstrapConfig, BootstrapExtension};
 use cilium_abi::http::{HttpFilterConfig, HttpFilterFactory};
 use cilium_abi::listener::ListenerFilterFactory;
-use cilium_abi::network::NetworkFilterFactory;
+use cilium_abi::network::{NetworkFilterConfig, NetworkFilterFactory};
 use cilium_abi::{ConfigError, Module};
 
 struct Cilium;
@@ -37,7 +37,12 @@ impl Module for Cilium {
         }
     }
 
-    fn network_filter(&self, name: &str, config: &[u8]) -> Result<Box<dyn NetworkFilterFactory>, ConfigError> {
+    fn network_filter(
+        &self,
+        name: &str,
+        config: &[u8],
+        _envoy: &NetworkFilterConfig,
+    ) -> Result<Box<dyn NetworkFilterFactory>, ConfigError> {
         match name {
             "cilium.network" => Ok(Box::new(network::Factory::new(config)?)),
             _ => Err(unknown("network filter", name)),

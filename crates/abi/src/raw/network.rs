@@ -35,4 +35,28 @@ unsafe extern "C" {
     pub(crate) fn scheduler_commit(scheduler: Envoy, event: u64);
     #[link_name = "envoy_dynamic_module_callback_network_filter_scheduler_delete"]
     pub(crate) fn scheduler_delete(scheduler: Envoy);
+    #[link_name = "envoy_dynamic_module_callback_network_filter_config_define_counter"]
+    pub(crate) fn define_counter(config: Envoy, name: Buffer, id: *mut usize) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_increment_counter"]
+    pub(crate) fn increment_counter(filter: Envoy, id: usize, amount: u64) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_enable_half_close"]
+    pub(crate) fn enable_half_close(filter: Envoy, enabled: bool);
+    #[link_name = "envoy_dynamic_module_callback_network_filter_read_disable"]
+    pub(crate) fn read_disable(filter: Envoy, disabled: bool) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_get_read_buffer_chunks_size"]
+    pub(crate) fn read_chunks_size(filter: Envoy) -> usize;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_get_read_buffer_chunks"]
+    pub(crate) fn read_chunks(filter: Envoy, chunks: *mut Buffer) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_drain_read_buffer"]
+    pub(crate) fn drain_read(filter: Envoy, length: usize) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_inject_read_data"]
+    pub(crate) fn inject_read(filter: Envoy, data: Buffer, end_stream: bool);
+    #[link_name = "envoy_dynamic_module_callback_network_filter_get_write_buffer_chunks_size"]
+    pub(crate) fn write_chunks_size(filter: Envoy) -> usize;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_get_write_buffer_chunks"]
+    pub(crate) fn write_chunks(filter: Envoy, chunks: *mut Buffer) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_drain_write_buffer"]
+    pub(crate) fn drain_write(filter: Envoy, length: usize) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_inject_write_data"]
+    pub(crate) fn inject_write(filter: Envoy, data: Buffer, end_stream: bool);
 }

@@ -65,11 +65,11 @@ impl NetworkFilter for Filter {
         }
     }
 
-    fn on_read(&self, connection: &mut Connection<'_>) -> Status {
+    fn on_read(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
         self.settle(connection)
     }
 
-    fn on_write(&self, connection: &mut Connection<'_>) -> Status {
+    fn on_write(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
         self.settle(connection)
     }
 
