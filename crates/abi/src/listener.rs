@@ -2,7 +2,9 @@
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::net::{IpAddr, SocketAddr};
+use std::mem::ManuallyDrop;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::FromRawFd;
 use std::rc::Rc;
 
 use crate::guard::guarded;
@@ -46,11 +48,16 @@ impl Accepted<'_> {
         address(|address, port| unsafe { raw::listener::remote_address(self.envoy, address, port) })
     }
 
-    /// Where the client wanted to go: the socket's own address, or what the kernel redirected it from.
+    /// Where the client wanted to go, in the kernel's eyes: a transparent listener's sockets have the addresses that the
+    /// clients connected to, while Envoy takes them for the listener's own.
     #[must_use]
-    pub fn local_address(&self) -> Option<SocketAddr> {
+    pub fn socket_address(&self) -> Option<SocketAddr> {
         // SAFETY: as in `remote_address`.
-        address(|address, port| unsafe { raw::listener::local_address(self.envoy, address, port) })
+        let fd = i32::try_from(unsafe { raw::listener::socket_fd(self.envoy) }).ok().filter(|fd| *fd >= 0)?;
+        // SAFETY: Envoy has the socket open during the call, and keeps it: nothing here closes it.
+        let socket = ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(fd) });
+        let address = socket.local_addr().ok()?;
+        Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 
     /// The destination before an iptables or nftables `REDIRECT`; `None` without one.
@@ -100,20 +107,26 @@ impl Accepted<'_> {
         unsafe { raw::listener::set_filter_state(self.envoy, Buffer::new(key.as_bytes()), Buffer::new(value)) }
     }
 
-    /// Adds a name to the protocols that filter chains' `application_protocols` are matched against.
-    pub fn add_application_protocol(&mut self, protocol: &str) {
-        // SAFETY: as in `remote_address`; the array has the size Envoy asks for, and Envoy copies what is set.
+    /// The protocols that filter chains' `application_protocols` are matched against.
+    #[must_use]
+    pub fn application_protocols(&self) -> Vec<String> {
+        // SAFETY: as in `remote_address`; the array has the size Envoy asks for, and what it is filled with is copied.
         unsafe {
             let mut protocols = vec![Buffer::EMPTY; raw::listener::application_protocols_size(self.envoy)];
-            if !protocols.is_empty() && !raw::listener::application_protocols(self.envoy, protocols.as_mut_ptr()) {
-                protocols.clear();
+            if protocols.is_empty() || !raw::listener::application_protocols(self.envoy, protocols.as_mut_ptr()) {
+                return Vec::new();
             }
-            // The old names are views of what the call replaces.
-            let kept: Vec<Vec<u8>> = protocols.iter().map(|protocol| protocol.bytes().to_vec()).collect();
-            let names: Vec<Buffer> =
-                kept.iter().map(|name| Buffer::new(name)).chain([Buffer::new(protocol.as_bytes())]).collect();
-            raw::listener::set_application_protocols(self.envoy, names.as_ptr(), names.len());
+            protocols.iter().map(|protocol| String::from_utf8_lossy(protocol.bytes()).into_owned()).collect()
         }
+    }
+
+    /// Adds a name to [`Accepted::application_protocols`].
+    pub fn add_application_protocol(&mut self, protocol: &str) {
+        let kept = self.application_protocols();
+        let names: Vec<Buffer> =
+            kept.iter().map(String::as_str).chain([protocol]).map(|name| Buffer::new(name.as_bytes())).collect();
+        // SAFETY: as in `remote_address`; Envoy copies the names.
+        unsafe { raw::listener::set_application_protocols(self.envoy, names.as_ptr(), names.len()) };
     }
 
     /// Changes what filter chains' `transport_protocol` is matched against.

@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::enforced;
 use crate::identities::{self, Directory, Source};
-use crate::metadata::{Config, Context, Flow, Metadata, UpstreamSocket, extract};
+use crate::metadata::{Config, Context, Flow, Metadata, UpstreamSocket, describe, extract};
 
 /// Seconds of silence before the first keep-alive probe, and between probes.
 const KEEPALIVE: i32 = 300;
@@ -46,19 +46,25 @@ struct Filter {
 
 /// Metadata of a connection, and what follows for its upstream sockets.
 struct Found {
+    flow: Flow,
     metadata: Metadata,
     upstream: UpstreamSocket,
 }
 
 impl ListenerFilter for Filter {
     fn on_accept(&self, connection: &mut Accepted<'_>) -> Accept {
-        if let Some(Found { metadata, upstream }) = self.metadata(connection) {
+        if let Some(Found { flow, metadata, upstream }) = self.metadata(connection) {
             if let Some(parser) = &metadata.parser {
                 connection.add_application_protocol(parser);
             }
-            let upstream = upstream.encode();
+            let socket = upstream.encode();
             let kept = connection.set_filter_state(Context::KEY, &Context::encode(&metadata, self.identities))
-                && upstream.is_none_or(|bytes| connection.set_filter_state(UpstreamSocket::KEY, &bytes));
+                && socket.is_none_or(|bytes| connection.set_filter_state(UpstreamSocket::KEY, &bytes));
+            if enabled(Level::Debug) {
+                let protocols = connection.application_protocols();
+                let found = describe(flow, &metadata, &upstream, &protocols);
+                log(Level::Debug, &format!("cilium.bpf_metadata: {found}"));
+            }
             if !kept {
                 return Accept::Close("cilium.bpf_metadata: Envoy refused the filter state".to_owned());
             }
@@ -82,7 +88,7 @@ impl Filter {
         let redirected = self.config.local_endpoint.as_ref().and_then(|_| connection.original_destination());
         let flow = Flow {
             source: connection.remote_address()?,
-            destination: redirected.or_else(|| connection.local_address())?,
+            destination: redirected.or_else(|| connection.socket_address())?,
         };
         let state = enforced::load();
         let directory = Directory { source: self.identities, hosts: &state.hosts };
@@ -94,10 +100,7 @@ impl Filter {
                 }
                 let upstream =
                     UpstreamSocket::new(&self.config, &metadata, flow.destination.ip(), &state.policies, self.marked);
-                if enabled(Level::Debug) {
-                    log(Level::Debug, &format!("cilium.bpf_metadata: {flow:?}: {metadata:?}, {upstream:?}"));
-                }
-                Some(Found { metadata, upstream })
+                Some(Found { flow, metadata, upstream })
             }
             Err(refused) => {
                 log(

@@ -3,10 +3,10 @@
 use super::{Buffer, Envoy};
 
 unsafe extern "C" {
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_get_socket_fd"]
+    pub(crate) fn socket_fd(filter: Envoy) -> i64;
     #[link_name = "envoy_dynamic_module_callback_listener_filter_get_remote_address"]
     pub(crate) fn remote_address(filter: Envoy, address: *mut Buffer, port: *mut u32) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_listener_filter_get_local_address"]
-    pub(crate) fn local_address(filter: Envoy, address: *mut Buffer, port: *mut u32) -> bool;
     #[link_name = "envoy_dynamic_module_callback_listener_filter_get_original_dst"]
     pub(crate) fn original_destination(filter: Envoy, address: *mut Buffer, port: *mut u32) -> bool;
     #[link_name = "envoy_dynamic_module_callback_listener_filter_restore_local_address"]

@@ -2,12 +2,14 @@
 
 mod config;
 mod context;
+mod describe;
 mod extract;
 mod mark;
 mod upstream;
 
 pub(crate) use config::{Config, LocalEndpoint};
 pub(crate) use context::Context;
+pub(crate) use describe::describe;
 pub(crate) use extract::{Flow, Identities, Metadata, extract};
 pub(crate) use upstream::UpstreamSocket;
 

@@ -102,10 +102,13 @@ async def start(
     clusters: Callable[[Path], Sequence[Json]],
     *,
     concurrency: int = 1,
-    log_level: str = "warning",
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    extra: Sequence[str] = (),
     required: Sequence[str] = (HOSTS, POLICIES),
 ) -> AsyncIterator[VectorProxy]:
-    """Starts Envoy; it is stopped at the end. `listeners` and `clusters` are given the access log's socket."""
+    """Starts Envoy; it is stopped at the end. `listeners` and `clusters` are given the access log's socket; `prefix`
+    is a command that becomes the one behind it."""
     # Short: paths of Unix sockets are limited.
     with tempfile.TemporaryDirectory(prefix="cv-") as name:
         directory = Path(name)
@@ -116,12 +119,16 @@ async def start(
         await channel.start()
         config = directory / "bootstrap.json"
         config.write_text(
-            json.dumps(_bootstrap(directory, listeners(directory / "log.sock"), clusters(directory / "log.sock")))
+            json.dumps(bootstrap(directory, listeners(directory / "log.sock"), clusters(directory / "log.sock")))
         )
-        command = envoy_command(config, concurrency=concurrency, log_level=log_level)
+        command = envoy_command(config, concurrency=concurrency, log_level="warning", extra=extra)
         with (directory / "envoy.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *command.argv, env=dict(command.environment), stdout=log, stderr=log
+                *prefix,
+                *command.argv,
+                env={**command.environment, **(environment or {})},
+                stdout=log,
+                stderr=log,
             )
         try:
             yield VectorProxy(directory, channel, process, entries)
@@ -133,7 +140,8 @@ async def start(
             await receiver.close()
 
 
-def _bootstrap(directory: Path, listeners: Sequence[Any], clusters: Sequence[Json]) -> Any:
+def bootstrap(directory: Path, listeners: Sequence[Any], clusters: Sequence[Json]) -> Any:
+    """The bootstrap, in its JSON form."""
     module = messages("cilium_proxy.v1.ModuleBootstrap")(
         policy_socket=str(directory / "policy.sock"), instance="vectors"
     )
@@ -202,8 +210,10 @@ __all__ = [
     "PATIENCE",
     "POLICIES",
     "SECRETS",
+    "AdminError",
     "VectorProxy",
     "VectorProxyError",
+    "bootstrap",
     "cluster",
     "eventually",
     "hosts",

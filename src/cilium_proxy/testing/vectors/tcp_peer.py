@@ -1,0 +1,63 @@
+"""One end of a TCP connection: what it sends waits in the background, what it gets is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+_CHUNK = 1 << 18
+
+
+class Peer:
+    """A connected socket whose reading can be held up."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._socket.setblocking(False)
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._waiting: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
+        self.received = bytearray()
+        self.ended = False
+        """The other side sent its end, or reset the connection."""
+        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
+
+    def send(self, data: bytes, fin: bool = False) -> None:
+        """Sends, after all that was sent before; then, with `fin`, the end."""
+        self._waiting.put_nowait((data, fin))
+
+    def hold(self, held: bool) -> None:
+        """Stops reading, or goes on."""
+        if held:
+            self._reading.clear()
+        else:
+            self._reading.set()
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._socket.close()
+        self.ended = True
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while True:
+                await self._reading.wait()
+                data = await loop.sock_recv(self._socket, _CHUNK)
+                if not data:
+                    break
+                self.received += data
+        self.ended = True
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while True:
+                data, fin = await self._waiting.get()
+                await loop.sock_sendall(self._socket, data)
+                if fin:
+                    self._socket.shutdown(socket.SHUT_WR)
