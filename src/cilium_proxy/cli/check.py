@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cilium_proxy.cli.output import Form, output_option, print_data, print_problems, print_table, problem_data
+from cilium_proxy.cli.output import SCREEN, Form, output_option, print_data, print_problems, print_table, problem_data
 from cilium_proxy.config import Config, load, parse_config
 from cilium_proxy.policy.compile import Compiled, CompileError, compile_policies, load_policies, verify, verify_probes
 from cilium_proxy.yaml import Mapping, Mark, Problem, ProblemsError
@@ -80,7 +80,11 @@ def _data(config: Config | None, compiled: Compiled | None, problems: list[Probl
             {"name": name, "addresses": addresses, "identity": identity, "rules": rules.split(", ") if rules else []}
             for name, addresses, identity, rules in _endpoints(config, compiled)
         ]
-        data["secrets"] = [{"name": name, "use": use} for name, use in _secrets(compiled)]
+        data["secrets"] = [
+            {"name": name, "use": use, "delivered": name in compiled.delivered.values}
+            for name, use in _secrets(compiled)
+        ]
+        data["warnings"] = [problem_data(warning) for warning in _warnings(config, compiled)]
     return data
 
 
@@ -96,6 +100,11 @@ def _endpoints(config: Config, compiled: Compiled) -> list[tuple[str, str, int, 
 
 def _secrets(compiled: Compiled) -> list[tuple[str, str]]:
     return sorted({(secret.name, secret.use) for secret in compiled.secrets})
+
+
+def _warnings(config: Config, compiled: Compiled) -> list[Problem]:
+    """Without a configuration nobody says which secrets there are."""
+    return compiled.warnings() if config.file != _no_config().file else []
 
 
 def _count(number: int, name: str) -> str:
@@ -114,4 +123,7 @@ def _print(config: Config, compiled: Compiled, path: Path | None, form: Form) ->
         for name, _, _, chosen in rows:
             click.echo(f"  {name}: {chosen if chosen != '-' else 'no policy selects it, everything is allowed'}")
     for name, use in _secrets(compiled):
-        click.echo(f"  needs secret {name} ({use})")
+        click.echo(f"  {'has' if name in compiled.delivered.values else 'needs'} secret {name} ({use})")
+    warnings = _warnings(config, compiled)
+    for warning in warnings[:SCREEN]:
+        click.echo(f"warning: {warning}", err=True)

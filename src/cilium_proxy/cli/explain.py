@@ -131,11 +131,14 @@ def _running(config_path: Path | None, state_dir: Path | None) -> World:
         )
         raise click.UsageError(f"{found}: say which with -c FILE or --state-dir")
     try:
-        return restore(control.ask(directories[0] / state_directory.CONTROL, "policies"))
+        world = restore(control.ask(directories[0] / state_directory.CONTROL, "policies"))
     except control.UnreachableError as error:
         raise click.UsageError(str(error)) from error
     except (KeyError, ValueError) as error:
         raise click.UsageError(f"the running proxy is of another version: {error}") from error
+    if names := world.policies.secrets():
+        click.echo(f"note: a running proxy tells no secrets, so these count as missing: {', '.join(names)}", err=True)
+    return world
 
 
 def _of_log(world: World, logged: Logged) -> Question:

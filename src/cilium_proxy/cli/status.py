@@ -71,6 +71,7 @@ def _rows(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows += [("", f"  {line}") for line in source["error"].splitlines()]
     if source["needs_restart"]:
         rows.append(("", f"needs a restart: {', '.join(source['needs_restart'])}"))
+    rows += [("", f"warning: {warning}") for warning in source["warnings"]]
     if envoy["pid"]:
         rows.append(("Envoy", f"pid {envoy['pid']}, up {_span(envoy['uptime'])}, {envoy['restarts']} restarts"))
     else:

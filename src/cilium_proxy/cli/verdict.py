@@ -121,6 +121,8 @@ class Question:
 
         policies = PolicyMap()
         policies.update(self.compiled.resources, version="verdict")
+        for name, value in self.compiled.delivered.values.items():
+            policies.set_secret(name, value)
         address = self.endpoint.ips[0]
         direction, remote = self.direction, self.remote
         verdict: Verdict

@@ -16,6 +16,7 @@ from cilium_proxy.config.model import (
     Identity,
     Listener,
     Protocol,
+    SecretFile,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Identity",
     "Listener",
     "Protocol",
+    "SecretFile",
     "load",
     "parse_address",
     "parse_config",

@@ -81,6 +81,15 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretFile:
+    """A file whose content is the value of a secret. `name` is `namespace/name`, as policies refer to it."""
+
+    name: str
+    path: Path
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessLog:
     """Where access log entries go. `path` is set for `file` and `socket`; `format` means nothing for `none`."""
 
@@ -121,6 +130,7 @@ class Config:
     drain_time: float
     denied: Denied
     envoy: EnvoyOptions
+    secrets: tuple[SecretFile, ...] = ()
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of that name. Raises KeyError."""

@@ -120,8 +120,10 @@ class World:
 def build(config: Config, peers: Iterable[str] = (), secrets: Mapping[str, str] | None = None) -> World:
     """Compiles the policies of a configuration. Raises ProblemsError.
 
-    `peers` are the texts that will be asked about: labels that nobody has get an identity of their own.
+    `peers` are the texts that will be asked about: labels that nobody has get an identity of their own. `secrets` are
+    values by `namespace/name` that count instead of those of the configuration, whose files are then not read.
     """
+    given = secrets or {}
     strangers = {text: labels for text in peers if (labels := labels_of(config.namespaces, text))}
     known: list[Endpoint | Identity] = [*config.endpoints, *config.identities]
     taken = [peer.labels for peer in known]
@@ -131,14 +133,17 @@ def build(config: Config, peers: Iterable[str] = (), secrets: Mapping[str, str] 
             taken.append(labels)
             mark = Mark(f"labels {text}")
             added.append(Identity(name=text, namespace="", labels=labels, cidrs=(), identity=None, mark=mark))
-    config = dataclasses.replace(config, identities=(*config.identities, *added))
+    files = tuple(file for file in config.secrets if file.name not in given)
+    config = dataclasses.replace(config, identities=(*config.identities, *added), secrets=files)
     compiled = compile_policies(config, load_policies(config.policies))
     problems = verify(compiled, str(config.file))
     if problems:
         raise ProblemsError(problems)
     world = restore(describe(config, compiled))
-    for name, value in (secrets or {}).items():
+    for name, value in compiled.delivered.values.items():
         world.policies.set_secret(name, value)
+    for name, text in given.items():
+        world.policies.set_secret(name, text)
     return world
 
 

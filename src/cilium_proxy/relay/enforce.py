@@ -7,7 +7,8 @@ import itertools
 import logging
 from collections.abc import Mapping
 
-from cilium_proxy.relay.channel import HOSTS, POLICIES, PolicyChannel
+from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS, PolicyChannel
+from cilium_proxy.relay.policy_secrets import for_module, named_by
 from cilium_proxy.relay.resources import CLUSTERS, LISTENERS, NackedError, ResourceCache
 from cilium_proxy.relay.state import RejectedError
 from cilium_proxy.sources.snapshot import Snapshot, transition
@@ -48,9 +49,13 @@ class Enforcer:
             _log.error("the state before is refused, too: %s", error)
 
     async def _bring(self, before: Snapshot | None, wanted: Snapshot) -> None:
+        # Policies refer to secrets: those come before them and go after them.
+        secrets = await asyncio.to_thread(_needed, wanted)
+        await self._publish(SECRETS, {**self._channel.state(SECRETS).resources, **secrets})
         for policies, hosts in await asyncio.to_thread(transition, before, wanted):
             await self._publish(POLICIES, policies)
             await self._publish(HOSTS, hosts)
+        await self._publish(SECRETS, secrets)
         # Listeners refer to clusters: clusters come before them and go after them.
         held = self._cache.current(CLUSTERS)
         await self._send(CLUSTERS, {**(held.resources if held else {}), **wanted.clusters})
@@ -59,8 +64,16 @@ class Enforcer:
 
     async def _publish(self, url: str, resources: Mapping[str, bytes]) -> None:
         state = self._channel.state(url)
-        if state.sequence == 0 or state.resources != resources:
+        # No secrets need no transaction; an empty set of the others is a state, too.
+        if state.resources != resources or (state.sequence == 0 and url != SECRETS):
             await self._channel.publish(url, resources, str(next(self._versions)))
 
     async def _send(self, url: str, resources: Mapping[str, bytes]) -> None:
         await self._cache.taken(self._cache.set(url, resources))
+
+
+def _needed(wanted: Snapshot) -> dict[str, bytes]:
+    """The secrets that policies name; the module gets no others."""
+    if not wanted.secrets:
+        return {}
+    return for_module(wanted.secrets, frozenset().union(*(named_by(policy) for policy in wanted.policies.values())))

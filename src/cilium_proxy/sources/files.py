@@ -48,7 +48,7 @@ class FileSource:
         # What was seen before reading, so that an edit meanwhile is one after it.
         self._watched = Watched.of(self.file, self._watched.policies if self._watched else ())
         config = load(self.file)
-        self._watched = Watched.of(self.file, config.policies)
+        self._watched = Watched.of(self.file, (*config.policies, *(str(secret.path) for secret in config.secrets)))
         compiled = compile_policies(config, load_policies(config.policies), self._allocator)
         problems = verify(compiled, str(self.file))
         if problems:

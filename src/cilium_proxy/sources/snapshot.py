@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cilium_proxy.api import from_dict, serialise
+from cilium_proxy.api import from_dict, messages, serialise
 from cilium_proxy.config import Config
 from cilium_proxy.observe import Names
 from cilium_proxy.policy.compile import Compiled, steps
@@ -24,6 +24,7 @@ class Snapshot:
     hosts: Mapping[str, bytes]
     clusters: Mapping[str, bytes]
     listeners: Mapping[str, bytes]
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> Names:
@@ -43,7 +44,13 @@ def make_snapshot(config: Config, compiled: Compiled, access_log: Path | None) -
             one.name: serialise(standalone.listener(one, config.endpoint(one.endpoint), config.denied, access_log))
             for one in config.listeners
         },
+        secrets={name: _secret(name, value) for name, value in compiled.delivered.values.items()},
     )
+
+
+def _secret(name: str, value: bytes) -> bytes:
+    make = messages("envoy.extensions.transport_sockets.tls.v3.Secret")
+    return serialise(make(name=name, generic_secret={"secret": {"inline_bytes": value}}))
 
 
 def transition(before: Snapshot | None, wanted: Snapshot) -> list[tuple[Mapping[str, bytes], Mapping[str, bytes]]]:

@@ -29,6 +29,7 @@ from cilium_proxy.supervisor.control import ControlServer
 from cilium_proxy.supervisor.preflight import check_addresses
 from cilium_proxy.supervisor.status import describe
 from cilium_proxy.supervisor.supervisor import Supervisor
+from cilium_proxy.yaml import Problem
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +116,11 @@ class Standalone:
         """The configuration in force."""
         return (self.enforcer.current or self._first).config
 
+    @property
+    def warnings(self) -> list[Problem]:
+        """What keeps rules in force from allowing what they say."""
+        return (self.enforcer.current or self._first).compiled.warnings()
+
     async def _keep_applied(self) -> None:
         await self.enforcer.apply(self._first)
         self._accepted()
@@ -162,6 +168,8 @@ class Standalone:
         self.access_log.names = (self.enforcer.current or self._first).names
         self.supervisor.drain_time = self.config.drain_time
         names = ("admin", "concurrency", "envoy", "access_log")
+        for warning in self.warnings:
+            _log.warning("%s", warning)
         self.needs_restart = [name for name in names if getattr(self.config, name) != getattr(self._started_with, name)]
         if self.needs_restart:
             _log.warning("changes of %s take effect when the proxy is restarted", ", ".join(self.needs_restart))

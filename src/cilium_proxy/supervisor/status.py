@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from cilium_proxy.relay.channel import HOSTS, POLICIES
+from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS
 from cilium_proxy.version import __version__
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ def describe(proxy: Standalone) -> dict[str, Any]:
             "error_at": proxy.problem_at,
             "applied_at": proxy.applied_at,
             "needs_restart": proxy.needs_restart,
+            "warnings": [str(warning) for warning in proxy.warnings],
         },
         "policies": _type(proxy, POLICIES),
         "hosts": _type(proxy, HOSTS),
+        "secrets": _type(proxy, SECRETS),
         "envoy": _envoy(proxy, now),
         "access_log": proxy.access_log.statistics(),
         "modules": [

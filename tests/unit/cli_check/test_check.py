@@ -41,13 +41,19 @@ def check(*arguments: str) -> Result:
     return CliRunner().invoke(command, arguments, catch_exceptions=False)
 
 
+def give_secret(project: Path) -> None:
+    (project / "s").write_text("value")
+    (project / "proxy.yaml").write_text(CONFIG + "secrets: {s: s}\n")
+
+
 def test_a_valid_project_passes_and_shows_what_selects_whom(project: Path) -> None:
+    give_secret(project)
     result = check()
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
         "ok: 1 endpoint, 1 identity, 0 listeners, 1 policy rule\n"
         "  api: default/web\n"
-        "  needs secret default/s (header)\n"
+        "  has secret default/s (header)\n"
     )
 
 
@@ -64,12 +70,14 @@ def test_a_table_has_a_row_for_each_endpoint(project: Path) -> None:
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
 def test_results_as_data(project: Path, form: str) -> None:
+    give_secret(project)
     result = check("-o", form)
     assert (json.loads if form == "json" else yaml.safe_load)(result.stdout) == {
         "ok": True,
         "problems": [],
         "endpoints": [{"name": "api", "addresses": "10.0.0.1", "identity": 256, "rules": ["default/web"]}],
-        "secrets": [{"name": "default/s", "use": "header"}],
+        "secrets": [{"name": "default/s", "use": "header", "delivered": True}],
+        "warnings": [],
     }
 
 

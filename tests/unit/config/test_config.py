@@ -232,3 +232,25 @@ def test_options_of_http_belong_to_http_listeners(tmp_path: Path) -> None:
     file.write_text(text.replace("PROTOCOL", "tcp"))
     with pytest.raises(ConfigError, match=r"http: means nothing to a listener with protocol tcp; remove it"):
         load(file)
+
+
+def test_secrets_are_named_by_namespace_and_come_from_files(tmp_path: Path) -> None:
+    config = loaded(tmp_path, "secrets: {token: files/token, prod/token: /run/token}")
+    assert [(secret.name, secret.path) for secret in config.secrets] == [
+        ("default/token", tmp_path / "files/token"),
+        ("prod/token", Path("/run/token")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("secrets: {token: 12345}", "secrets.token: must be the path of a file"),
+        ("secrets: {a/b/c: file}", "`a/b/c` is not a name"),
+        ("secrets: {token: a, default/token: b}", "`default/token` is also on line 1"),
+    ],
+)
+def test_wrong_secrets(tmp_path: Path, text: str, expected: str) -> None:
+    found = "\n".join(problems(tmp_path, text))
+    assert expected in found
+    assert "12345" not in found

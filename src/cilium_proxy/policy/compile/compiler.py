@@ -18,7 +18,8 @@ from cilium_proxy.policy.compile.npds import Resource, is_npds, read_npds
 from cilium_proxy.policy.compile.nulls import report_nulls
 from cilium_proxy.policy.compile.parsers import check_parsers
 from cilium_proxy.policy.compile.rule import Message, Probe, Rule, Secret
-from cilium_proxy.yaml import Mapping, Mark, Problems, Scalar, Value
+from cilium_proxy.policy.compile.secrets import Secrets, is_secret, read_secrets
+from cilium_proxy.yaml import Mapping, Mark, Problem, Problems, Scalar, Value
 from cilium_proxy.yaml.fields import suggestion
 
 KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy")
@@ -31,16 +32,31 @@ class Compiled:
     `resources`: NetworkPolicy by resource name (the endpoint's name), in JSON form with the .proto file's field names.
     `hosts`: NetworkPolicyHosts likewise, by identity. `probes`: what the engine may refuse, with places, see `verify`.
     `rules`: those that select each endpoint, but for endpoints whose policy is given as a resource. `places`: where
-    each rule stands, by name.
+    each rule stands, by name. `secrets`: what policies refer to; `delivered`: what there is.
     """
 
     resources: dict[str, Message]
     hosts: dict[str, Message]
     identities: Identities
     secrets: tuple[Secret, ...]
+    delivered: Secrets
     probes: tuple[Probe, ...]
     rules: dict[str, tuple[Rule, ...]]
     places: dict[str, Mark]
+
+    def warnings(self) -> list[Problem]:
+        """What policies need and nobody gives, so that the rules concerned allow less than they say."""
+        found = []
+        for secret in self.secrets:
+            if secret.use != "header" or secret.name in self.delivered.values:
+                continue
+            what = f"secret `{secret.name}` is missing, so nothing can match it"
+            fix = "add it to `secrets` of proxy.yaml, or as a Secret to the policies"
+            if secret.name in self.delivered.tls:
+                what = f"secret `{secret.name}` is for TLS and has no value for a header, so nothing can match it"
+                fix = "use a secret with one item that is neither key nor certificate"
+            found.append(Problem(secret.mark, secret.path, what, fix))
+        return sorted(set(found))
 
 
 def compile_policies(config: Config, documents: Documents, allocator: Allocator | None = None) -> Compiled:
@@ -50,7 +66,8 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
     """
     allocator = allocator or Allocator()
     problems = Problems()
-    rules, resources = _read(documents.values, problems)
+    delivered = read_secrets(config.secrets, filter(is_secret, documents.values), problems)
+    rules, resources = _read([value for value in documents.values if not is_secret(value)], problems)
     prefixes: set[IPNetwork] = set()
     for rule in rules:
         for entry in rule.entries:
@@ -91,6 +108,7 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
         hosts=identities.hosts(),
         identities=identities,
         secrets=tuple(secret for entry in entries for secret in entry.constraints.secrets),
+        delivered=delivered,
         probes=probes,
         rules=compiled_rules,
         places={entry.name: entry.mark for entry in entries},
@@ -107,7 +125,7 @@ def _selecting(config: Config, rules: list[Rule]) -> dict[str, list[Rule]]:
     return found
 
 
-def _read(values: tuple[Value, ...], problems: Problems) -> tuple[list[Rule], list[Resource]]:
+def _read(values: list[Value], problems: Problems) -> tuple[list[Rule], list[Resource]]:
     rules: list[tuple[str, Rule]] = []
     resources: list[Resource] = []
     seen: dict[tuple[str, Head], Mark] = {}

@@ -75,7 +75,7 @@ def _header_match(rule: HttpRule, fields: Fields, namespace: str) -> None:
         match["value"] = value
     if secret is not None:
         match["value_sds_secret"] = secret
-        rule.secrets.append(Secret(secret, "header", fields.where("secret")))
+        rule.secrets.append(Secret(secret, "header", fields.where("secret"), fields.at("secret")))
         if mismatch is None:
             rule._match({"name": name, "present_match": True}, fields.mark, fields.path)
     rule.message.setdefault("header_matches", []).append(match)

@@ -1,4 +1,4 @@
-"""Rules that a listener could not enforce: HTTP rules need an HTTP listener, parsers a TCP one."""
+"""Rules that a listener could not enforce: HTTP rules need an HTTP listener, parsers a TCP one, TLS an agent."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ def _check(listener: Listener, entry: Entry, problems: Problems) -> None:
         return
     fields = entry.constraints.fields
     where = f"listener `{listener.name}` (port {listener.port})"
+    for field, name in (("downstream_tls_context", "terminatingTLS"), ("upstream_tls_context", "originatingTLS")):
+        if field in fields:
+            message = f"{name} is not done by {where}: it takes no TLS apart"
+            problems.add(entry.mark, f"{entry.path}.{name}", message, "remove it, or run behind a Cilium agent")
     if "http_rules" in fields and listener.protocol != "http":
         message = f"HTTP rules are not checked by {where}, which has protocol tcp"
         problems.add(entry.mark, entry.path, message, "set its protocol to http or remove the rules")

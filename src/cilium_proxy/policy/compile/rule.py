@@ -65,6 +65,7 @@ class Secret:
     name: str
     use: Literal["certificate", "ca", "header"]
     mark: Mark
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

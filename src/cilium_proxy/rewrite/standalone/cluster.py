@@ -16,7 +16,8 @@ IDLE_TIMEOUT = 60.0
 _UNLIMITED = 1_000_000
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-_HTTP1, _HTTP2 = {"http_protocol_options": {}}, {"http2_protocol_options": {}}
+_HTTP1: dict[str, Any] = {"http_protocol_options": {}}
+_HTTP2: dict[str, Any] = {"http2_protocol_options": {}}
 _PROTOCOLS: dict[UpstreamProtocol, dict[str, Any]] = {
     # As the client speaks: HTTP/1.1, or HTTP/2 and with it gRPC.
     "same": {"use_downstream_protocol_config": _HTTP1 | _HTTP2},
