@@ -40,7 +40,7 @@ class CompactPrinter:
         kind, summary = self._summary(entry)
         line = f"{_stamp(entry.timestamp)}: {source} {arrow} {destination} {kind} {verdict} ({summary})"
         if entry.entry_type == DENIED and entry.cilium_rule_ref:
-            line += f": {entry.cilium_rule_ref}"
+            line += f": {self.names.in_reason(entry.cilium_rule_ref)}"
         return printable(line)
 
     def _summary(self, entry: Any) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ RESERVED: Mapping[int, str] = {
     11: "encrypted-overlay",
 }
 """Cilium's reserved identities."""
+
+
+_IDENTITY = re.compile(r"\bidentity (\d{1,10})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,17 @@ class Names:
     def of_endpoint(self, policy_name: str) -> str:
         """The name of the endpoint whose policy has this name; without one, the policy's name."""
         return self.endpoints.get(policy_name, policy_name)
+
+    def in_reason(self, reason: str) -> str:
+        """The reason of a verdict with names behind the identities it speaks of: `identity 258 (xwing)`."""
+        # What stands between quotes is the name of a rule or the value of a header.
+        parts = reason.split('"')
+        parts[::2] = [_IDENTITY.sub(self._named, part) for part in parts[::2]]
+        return '"'.join(parts)
+
+    def _named(self, found: re.Match[str]) -> str:
+        name = self.of_identity(int(found[1]))
+        return f"{found[0]} ({name})" if name else found[0]
 
     def source(self, entry: Any) -> str:
         """How the source of a LogEntry is called: its name, "ID:" and its number, or "unknown"."""

@@ -38,3 +38,12 @@ def test_the_configuration_names_endpoints_identities_and_prefixes(tmp_path: Pat
     assert names.of_identity(compiled.identities.resolve("10.1.2.3")) == "10.0.0.0/8"
     assert names.of_identity(2) == "world"
     assert names.of_identity(99) is None
+
+
+def test_identities_in_reasons_get_their_names() -> None:
+    names = Names({258: "xwing"}, {})
+    reason = 'port 80: identity 258 is not among the remotes of rule "identity 258", identity 999, identity 2'
+    assert names.in_reason(reason) == (
+        'port 80: identity 258 (xwing) is not among the remotes of rule "identity 258", '
+        "identity 999, identity 2 (world)"
+    )
