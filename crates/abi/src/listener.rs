@@ -12,6 +12,7 @@ use crate::log::{Level, log};
 use crate::module::module;
 use crate::object::{drop_object, into_pointer, object};
 use crate::raw::{self, Buffer, Envoy};
+use crate::text::ConfigError;
 
 /// Makes the filters of one configuration; shared by all workers.
 pub trait ListenerFilterFactory: Send + Sync {
@@ -23,6 +24,25 @@ pub trait ListenerFilterFactory: Send + Sync {
 pub trait ListenerFilter {
     /// The connection was accepted.
     fn on_accept(&self, connection: &mut Accepted<'_>) -> Accept;
+}
+
+/// A filter's configuration on Envoy's side, while it is being made.
+pub struct ListenerFilterConfig {
+    envoy: Envoy,
+}
+
+/// A counter of a filter's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter(usize);
+
+impl ListenerFilterConfig {
+    /// Defines a counter, below the statistics prefix of the filter's module configuration.
+    pub fn define_counter(&self, name: &str) -> Result<Counter, ConfigError> {
+        let mut id = 0;
+        // SAFETY: the configuration is live while it is being made.
+        let result = unsafe { raw::listener::define_counter(self.envoy, Buffer::new(name.as_bytes()), &raw mut id) };
+        if result == 0 { Ok(Counter(id)) } else { Err(ConfigError(format!("Envoy refused the counter {name}"))) }
+    }
 }
 
 /// What becomes of an accepted connection.
@@ -129,6 +149,26 @@ impl Accepted<'_> {
         unsafe { raw::listener::set_application_protocols(self.envoy, names.as_ptr(), names.len()) };
     }
 
+    /// What filter chains' `transport_protocol` is matched against, if an inspector ran before and found it.
+    #[must_use]
+    pub fn transport_protocol(&self) -> Option<&str> {
+        let mut name = Buffer::EMPTY;
+        // SAFETY: as in `server_name`; the name changes by calls on `&mut self` only.
+        let bytes = unsafe {
+            if !raw::listener::transport_protocol(self.envoy, &raw mut name) {
+                return None;
+            }
+            name.bytes()
+        };
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// Counts one.
+    pub fn increment(&self, counter: Counter) {
+        // SAFETY: as in `remote_address`. The only failure is an unknown counter, which `Counter` rules out.
+        let _ = unsafe { raw::listener::increment_counter(self.envoy, counter.0, 1) };
+    }
+
     /// Changes what filter chains' `transport_protocol` is matched against.
     pub fn set_transport_protocol(&mut self, protocol: &str) {
         // SAFETY: as in `remote_address`; Envoy copies the name.
@@ -154,7 +194,7 @@ const STOP: u32 = 1;
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_listener_filter_config_new(
-    _envoy: Envoy,
+    envoy: Envoy,
     name: Buffer,
     config: Buffer,
 ) -> *const c_void {
@@ -162,7 +202,7 @@ extern "C" fn envoy_dynamic_module_on_listener_filter_config_new(
     let (name, config) = unsafe { (name.bytes(), config.bytes()) };
     let make = || {
         let name = String::from_utf8_lossy(name);
-        match module().and_then(|module| module.listener_filter(&name, config)) {
+        match module().and_then(|module| module.listener_filter(&name, config, &ListenerFilterConfig { envoy })) {
             Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
             Err(error) => {
                 log(Level::Error, &format!("listener filter {name}: {}", error.0));

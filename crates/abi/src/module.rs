@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::access_logger::AccessLogger;
 use crate::bootstrap::{BootstrapConfig, BootstrapExtension};
 use crate::http::{HttpFilterConfig, HttpFilterFactory};
-use crate::listener::ListenerFilterFactory;
+use crate::listener::{ListenerFilterConfig, ListenerFilterFactory};
 use crate::network::{NetworkFilterConfig, NetworkFilterFactory};
 use crate::text::ConfigError;
 
@@ -18,7 +18,12 @@ static MODULE: OnceLock<&'static dyn Module> = OnceLock::new();
 /// Makes extensions by name. `config` is the raw value of the extension's `Any` configuration.
 pub trait Module: Sync {
     /// A listener filter's configuration. Called on the main thread.
-    fn listener_filter(&self, name: &str, config: &[u8]) -> Result<Box<dyn ListenerFilterFactory>, ConfigError>;
+    fn listener_filter(
+        &self,
+        name: &str,
+        config: &[u8],
+        envoy: &ListenerFilterConfig,
+    ) -> Result<Box<dyn ListenerFilterFactory>, ConfigError>;
 
     /// A network filter's configuration. Called on the main thread.
     fn network_filter(

@@ -134,11 +134,17 @@ impl Connection<'_> {
     /// Whether Envoy's own filter state of that name is set.
     #[must_use]
     pub fn has_typed_filter_state(&self, key: &str) -> bool {
-        self.read(|envoy, value| {
+        self.typed_filter_state(key).is_some()
+    }
+
+    /// One of Envoy's own filter states in its text form; `None` when it is not set.
+    #[must_use]
+    pub fn typed_filter_state(&self, key: &str) -> Option<&str> {
+        let text = self.read(|envoy, value| {
             // SAFETY: as in `remote_address`.
             unsafe { raw::network::filter_state_typed(envoy, Buffer::new(key.as_bytes()), value) }
-        })
-        .is_some()
+        })?;
+        std::str::from_utf8(text).ok()
     }
 
     /// Sets one of Envoy's own filter states by its text form.

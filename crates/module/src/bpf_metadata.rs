@@ -4,14 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cilium_abi::ConfigError;
-use cilium_abi::listener::{Accept, Accepted, ListenerFilter, ListenerFilterFactory};
+use cilium_abi::listener::{Accept, Accepted, Counter, ListenerFilter, ListenerFilterConfig, ListenerFilterFactory};
 use cilium_abi::log::{Level, enabled, log};
 use cilium_proto::cilium::BpfMetadata;
 use prost::Message;
 
 use crate::enforced;
 use crate::identities::{self, Directory, Source};
+use crate::log::details;
 use crate::metadata::{Config, Context, Flow, Metadata, UpstreamSocket, describe, extract};
+use crate::tls_choice;
 
 /// Seconds of silence before the first keep-alive probe, and between probes.
 const KEEPALIVE: i32 = 300;
@@ -20,20 +22,27 @@ pub(crate) struct Factory {
     config: Arc<Config>,
     identities: Source,
     marked: bool,
+    tls_refused: Counter,
 }
 
 impl Factory {
-    pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &[u8], envoy: &ListenerFilterConfig) -> Result<Self, ConfigError> {
         let message = BpfMetadata::decode(config)?;
         let config = Arc::new(Config::new(&message)?);
         let identities = Source::open(&message)?;
-        Ok(Self { config, identities, marked: identities::marks_sockets() })
+        let tls_refused = envoy.define_counter("cilium.policy.tls_wrapper_missing_policy")?;
+        Ok(Self { config, identities, marked: identities::marks_sockets(), tls_refused })
     }
 }
 
 impl ListenerFilterFactory for Factory {
     fn filter(&self) -> Rc<dyn ListenerFilter> {
-        Rc::new(Filter { config: Arc::clone(&self.config), identities: self.identities, marked: self.marked })
+        Rc::new(Filter {
+            config: Arc::clone(&self.config),
+            identities: self.identities,
+            marked: self.marked,
+            tls_refused: self.tls_refused,
+        })
     }
 }
 
@@ -42,6 +51,7 @@ struct Filter {
     identities: Source,
     /// Upstream sockets get marks.
     marked: bool,
+    tls_refused: Counter,
 }
 
 /// Metadata of a connection, and what follows for its upstream sockets.
@@ -58,7 +68,8 @@ impl ListenerFilter for Filter {
                 connection.add_application_protocol(parser);
             }
             let socket = upstream.encode();
-            let kept = connection.set_filter_state(Context::KEY, &Context::encode(&metadata, self.identities))
+            let context = Context::encode(&metadata, self.identities);
+            let kept = connection.set_filter_state(Context::KEY, &context)
                 && socket.is_none_or(|bytes| connection.set_filter_state(UpstreamSocket::KEY, &bytes));
             if enabled(Level::Debug) {
                 let protocols = connection.application_protocols();
@@ -67,6 +78,13 @@ impl ListenerFilter for Filter {
             }
             if !kept {
                 return Accept::Close("cilium.bpf_metadata: Envoy refused the filter state".to_owned());
+            }
+            if self.config.tls_chains
+                && let Some(context) = Context::decode(&context)
+                && let Err(reason) = tls_choice::leave(connection, &context, flow.destination, &enforced::load())
+            {
+                connection.increment(self.tls_refused);
+                return Accept::Close(details("cilium.bpf_metadata", &reason));
             }
         }
         for (level, option, value) in [

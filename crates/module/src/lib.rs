@@ -1,7 +1,7 @@
 //! The Cilium filters as an Envoy dynamic module.
 //!
 //! One file per extension: `bootstrap` (policy channel, admin path, statistics), `bpf_metadata` (who talks to whom),
-//! `network` (may they), `l7policy` (may this request). What they share: `metadata` (the decisions of `bpf_metadata`,
+//! `network` (may they), `l7policy` (may this request), `websocket` (TCP in HTTP and back). What they share: `metadata` (the decisions of `bpf_metadata`,
 //! without Envoy), `identities` (where they come from), `target` and `balanced` (what policy is asked about), `enforced` (the
 //! state they read), `log` (entries).
 
@@ -17,22 +17,28 @@ mod log;
 mod metadata;
 mod network;
 mod target;
+mod tls_choice;
 
 use std::ffi::c_char;
 
 use cilium_abi::access_logger::AccessLogger;
 use cilium_abi::bootstrap::{BootstrapConfig, BootstrapExtension};
 use cilium_abi::http::{HttpFilterConfig, HttpFilterFactory};
-use cilium_abi::listener::ListenerFilterFactory;
+use cilium_abi::listener::{ListenerFilterConfig, ListenerFilterFactory};
 use cilium_abi::network::{NetworkFilterConfig, NetworkFilterFactory};
 use cilium_abi::{ConfigError, Module};
 
 struct Cilium;
 
 impl Module for Cilium {
-    fn listener_filter(&self, name: &str, config: &[u8]) -> Result<Box<dyn ListenerFilterFactory>, ConfigError> {
+    fn listener_filter(
+        &self,
+        name: &str,
+        config: &[u8],
+        envoy: &ListenerFilterConfig,
+    ) -> Result<Box<dyn ListenerFilterFactory>, ConfigError> {
         match name {
-            "cilium.bpf_metadata" => Ok(Box::new(bpf_metadata::Factory::new(config)?)),
+            "cilium.bpf_metadata" => Ok(Box::new(bpf_metadata::Factory::new(config, envoy)?)),
             _ => Err(unknown("listener filter", name)),
         }
     }
@@ -41,10 +47,12 @@ impl Module for Cilium {
         &self,
         name: &str,
         config: &[u8],
-        _envoy: &NetworkFilterConfig,
+        envoy: &NetworkFilterConfig,
     ) -> Result<Box<dyn NetworkFilterFactory>, ConfigError> {
         match name {
             "cilium.network" => Ok(Box::new(network::Factory::new(config)?)),
+            "cilium.network.websocket.client" => Ok(Box::new(websocket::Factory::client(config, envoy)?)),
+            "cilium.network.websocket.server" => Ok(Box::new(websocket::Factory::server(config, envoy)?)),
             _ => Err(unknown("network filter", name)),
         }
     }

@@ -27,4 +27,10 @@ unsafe extern "C" {
     pub(crate) fn set_application_protocols(filter: Envoy, protocols: *const Buffer, count: usize);
     #[link_name = "envoy_dynamic_module_callback_listener_filter_set_detected_transport_protocol"]
     pub(crate) fn set_transport_protocol(filter: Envoy, protocol: Buffer);
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_get_detected_transport_protocol"]
+    pub(crate) fn transport_protocol(filter: Envoy, result: *mut Buffer) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_config_define_counter"]
+    pub(crate) fn define_counter(config: Envoy, name: Buffer, id: *mut usize) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_increment_counter"]
+    pub(crate) fn increment_counter(filter: Envoy, id: usize, amount: u64) -> u32;
 }

@@ -20,6 +20,8 @@ pub(crate) struct Config {
     /// Seconds for `SO_LINGER` of upstream sockets that keep the client's address.
     pub(crate) linger: Option<u32>,
     pub(crate) local_endpoint: Option<LocalEndpoint>,
+    /// Chains and upstream sockets are chosen by the policy's verdict on TLS.
+    pub(crate) tls_chains: bool,
     /// Whether there is a source of policies and identities at all.
     pub(crate) has_policies: bool,
 }
@@ -53,6 +55,7 @@ impl Config {
             source_ipv6: source(&message.ipv6_source_address, "ipv6_source_address", "IPv6")?,
             linger: message.original_source_so_linger_time,
             local_endpoint: message.local_endpoint.as_ref().map(LocalEndpoint::new).transpose()?,
+            tls_chains: message.tls_chains,
             has_policies: message.use_nphds || !message.bpf_root.is_empty(),
         })
     }

@@ -5,6 +5,7 @@ mod context;
 mod describe;
 mod extract;
 mod mark;
+pub(crate) mod tls;
 mod upstream;
 
 pub(crate) use config::{Config, LocalEndpoint};

@@ -21,6 +21,7 @@ use crate::log::{self, PooledEntry};
 use crate::metadata::{Context, UpstreamSocket};
 use crate::network::connected::Waiting;
 use crate::target::Target;
+use crate::websocket;
 
 const UPSTREAM_SERVER_NAME: &str = "envoy.network.upstream_server_name";
 const UPSTREAM_ALT_NAMES: &str = "envoy.network.upstream_subject_alt_names";
@@ -87,7 +88,7 @@ impl Filter {
             let socket = UpstreamSocket::decode(socket).ok_or("the upstream socket's options are broken")?;
             options::set(connection, &socket);
         }
-        let context = context(connection)?;
+        let context = unwrapped(context(connection)?, connection);
         if context.l7lb {
             let place = Waiting::new(connection);
             *self.phase.borrow_mut() = Phase::Waiting { _place: place };
@@ -99,7 +100,8 @@ impl Filter {
     }
 
     fn judge(&self, connection: &Connection<'_>, context: &Context<'_>) -> Result<(), String> {
-        let destination = connection.local_address().ok_or("the destination is no IP address")?;
+        let unwrapped = websocket::destination(connection);
+        let destination = unwrapped.or_else(|| connection.local_address()).ok_or("the destination is no IP address")?;
         let state = enforced::load();
         let sni = connection.server_name().unwrap_or_default();
         let target = Target::new(context, destination, &state);
@@ -181,6 +183,16 @@ impl Filter {
         );
         entry.set_rule(rule);
         queue.log(&mut entry, kind);
+    }
+}
+
+/// Out of a websocket, a connection goes where its other end wanted it to.
+fn unwrapped<'c>(context: Context<'c>, connection: &Connection<'_>) -> Context<'c> {
+    match websocket::destination(connection) {
+        Some(destination) if !context.ingress => {
+            Context { port: destination.port(), destination: Some(destination.ip()), ..context }
+        }
+        _ => context,
     }
 }
 
