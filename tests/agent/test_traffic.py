@@ -142,6 +142,36 @@ async def test_envoy_that_crashes_gets_everything_again_from_the_proxy(agent, no
     assert await status(client(), "/private") == 403
 
 
+async def test_an_access_log_that_nobody_listens_on_holds_nothing_up(agent, node, bootstrap, run, client):
+    run(bootstrap())
+    # The socket of `node` does not exist.
+    await enforce(agent, node)
+    connection = client()
+    assert [await status(connection, path) for path in ("/public", "/private")] == [200, 403]
+
+
+async def test_what_an_agent_sent_before_it_vanished_is_in_force(agent, node, bootstrap, run, client):
+    run(bootstrap())
+    await enforce(agent, node)
+    changed = resources.policy(POD, rules=[resources.path_rule("/new", 43)])
+    await agent.set(POLICIES, {"7": changed})
+    await agent.stop()
+    async with asyncio.timeout(20):
+        while (found := await status(client(), "/new")) == 403:
+            await asyncio.sleep(0.05)
+            # It may not have been sent before the agent was gone.
+            if agent._server is None:
+                await agent.start()
+    assert found == 200
+
+
+async def test_options_of_envoy_go_before_the_bootstrap_s_node(agent, node, bootstrap, run, directory):
+    node_id = "host~127.0.0.9~no-id~localdomain"
+    run(bootstrap(), "--unprivileged", "--", "--use-dynamic-base-id", f"--service-node {node_id}", "-l warning")
+    await enforce(agent, node)
+    assert set(agent.nodes) == {node_id}
+
+
 async def test_policies_for_endpoints_that_nothing_listens_for_are_taken(agent, node, bootstrap, run):
     run(bootstrap())
     policies = {str(number): resources.policy(f"10.9.0.{number}", number) for number in range(1, 50)}

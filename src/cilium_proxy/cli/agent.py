@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cilium_proxy.rewrite.cilium import AgentBootstrap
     from cilium_proxy.supervisor.agent_arguments import AgentArguments
 
+BPF_ROOTS = "CILIUM_PROXY_BPF_ROOTS"
 DEFAULT_CONFIG = Path("/var/run/cilium/envoy/bootstrap-config.json")
 
 
@@ -55,6 +56,8 @@ def command(
 
     ENVOY_ARGUMENTS are passed on to Envoy: `cilium-proxy agent -- --log-level debug`.
 
+    BPF maps are opened below /sys/fs/bpf, or the directories in CILIUM_PROXY_BPF_ROOTS, separated by colons.
+
     Exit codes: 0 stopped, 1 Envoy does not start or privileges are missing, 2 the bootstrap cannot be used.
     """
     from cilium_proxy.supervisor.agent_arguments import AgentArguments
@@ -76,7 +79,7 @@ def run(
     from cilium_proxy.rewrite.cilium.bootstrap import BootstrapError
     from cilium_proxy.supervisor import agent, state_directory
     from cilium_proxy.supervisor.command import MissingError
-    from cilium_proxy.supervisor.privileges import Privileges, PrivilegesError
+    from cilium_proxy.supervisor.privileges import BPF_ROOT, Privileges, PrivilegesError
     from cilium_proxy.supervisor.supervisor import StartError
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -93,7 +96,10 @@ def run(
         if arguments.validate:
             made = agent.envoy_bootstrap(bootstrap, directory, options)
             _become(arguments, agent.write_bootstrap(made, directory))
-        privileges = None if unprivileged else Privileges.keep(keep_net_bind_service=arguments.keep_net_bind_service)
+        roots = os.environ.get(BPF_ROOTS, BPF_ROOT).split(":")
+        privileges = (
+            None if unprivileged else Privileges.keep(roots, keep_net_bind_service=arguments.keep_net_bind_service)
+        )
         proxy = agent.Agent(bootstrap, arguments, directory, options, privileges)
         asyncio.run(proxy.run())
     except (BootstrapError, RewriteError) as error:

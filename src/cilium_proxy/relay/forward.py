@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,8 @@ class Forwarder:
         # Types whose new stream has had no accepted update yet.
         self._fresh: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turn = {url: asyncio.Lock() for url in (POLICIES, HOSTS, SECRETS)}
+        self._turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         cache.on_wanted = self._want
 
     def start(self) -> None:
@@ -168,15 +170,21 @@ class Forwarder:
     # To Envoy.
 
     async def _configure(self, update: Update) -> Coroutine[Any, Any, None]:
-        url = update.type_url
-        held = self._held.setdefault(url, HeldType(url, self._options))
-        errors, warnings = await asyncio.to_thread(held.take, update, self._all_wanted(url))
-        for warning in warnings:
-            _log.warning("agent: %s %s", url.rpartition(".")[2], warning)
-        made = self._cache.set(url, held.resources, update.version)
-        if url == SECRETS:
-            self._secrets = dict(held.resources)
+        # The end of the stream must not leave half an update taken in.
+        made, errors = await asyncio.shield(self._take(update))
         return self._settle(made, errors)
+
+    async def _take(self, update: Update) -> tuple[ResourceSet, list[str]]:
+        """Rewrites what has changed and offers it to Envoy."""
+        url = update.type_url
+        async with self._taking[url]:
+            held = self._held.setdefault(url, HeldType(url, self._options))
+            errors, warnings = await asyncio.to_thread(held.take, update, self._all_wanted(url))
+            for warning in warnings:
+                _log.warning("agent: %s %s", url.rpartition(".")[2], warning)
+            if url == SECRETS:
+                self._secrets = dict(held.resources)
+            return self._cache.set(url, held.resources, update.version), errors
 
     async def _settle(self, made: ResourceSet, errors: list[str]) -> None:
         url = made.type_url

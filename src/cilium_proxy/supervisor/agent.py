@@ -96,7 +96,8 @@ class Agent:
         self.channel = PolicyChannel(directory / _POLICY, required=(POLICIES,))
         self.cache = ResourceCache()
         self.forwarder = Forwarder(self.channel, self.cache, options)
-        self.client = AgentClient(bootstrap.agent_socket, bootstrap.node, bootstrap.transport, self.forwarder)
+        node = _node(bootstrap, arguments)
+        self.client = AgentClient(bootstrap.agent_socket, node, bootstrap.transport, self.forwarder)
         self.forwarder.subscribe = self.client.subscribe
         self._xds = XdsServer(directory / _XDS, self.cache)
         self._control = ControlServer(
@@ -147,6 +148,19 @@ class Agent:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+def _node(bootstrap: AgentBootstrap, arguments: AgentArguments) -> Any:
+    """The node as Envoy itself would send it: its options go before the bootstrap."""
+    node = type(bootstrap.node)()
+    node.CopyFrom(bootstrap.node)
+    node.user_agent_name = "envoy"
+    node.id = arguments.value("--service-node") or node.id
+    node.cluster = arguments.value("--service-cluster") or node.cluster
+    zone = arguments.value("--service-zone")
+    if zone:
+        node.locality.zone = zone
+    return node
 
 
 def _pass_on(line: str) -> None:

@@ -32,10 +32,19 @@ class AgentArguments:
         """Envoy is only asked about itself."""
         return not _INFORMATION.isdisjoint(self.envoy)
 
+    def value(self, option: str) -> str | None:
+        """The value of one of Envoy's options, such as `--service-zone`; None if it is not given."""
+        for argument, following in zip(self.envoy, (*self.envoy, None)[1:], strict=True):
+            if argument == option:
+                return following
+            if argument.startswith(f"{option} "):
+                return argument[len(option) :].strip()
+        return None
+
     @property
     def validate(self) -> bool:
         """Envoy is to check its configuration and end."""
-        return re.search(r"(?:^|\0)--mode[ \0]validate(?:\0|$)", "\0".join(self.envoy)) is not None
+        return self.value("--mode") == "validate"
 
 
 def starter_arguments(argv: Sequence[str]) -> AgentArguments:

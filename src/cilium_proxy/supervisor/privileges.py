@@ -16,7 +16,7 @@ BPF_ROOT = "/sys/fs/bpf"
 
 
 class PrivilegesError(Exception):
-    """Capabilities are missing; the text names each with the setting that grants it."""
+    """Capabilities are missing or a root is unfit; the text names each with the setting that helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class Privileges:
         """Starts the service, which keeps this process's capabilities. Raises PrivilegesError, MissingError."""
         for name in (_LAUNCH, _SOCKETS):
             _native_file(name)
-        service = _core.PrivilegedService(list(roots))
+        try:
+            service = _core.PrivilegedService(list(roots))
+        except ValueError as error:
+            raise PrivilegesError(str(error)) from error
         missing = service.missing()
         if missing:
             raise PrivilegesError("\n".join(missing))

@@ -80,6 +80,12 @@ def test_validation_is_recognised(argv, validate):
     assert envoy_arguments(argv).validate is validate
 
 
+@pytest.mark.parametrize("argv", [["--service-zone", "z1"], ["--service-zone z1"], ["-l", "info", "--service-zone z1"]])
+def test_values_of_options_are_found_in_both_forms(argv):
+    assert envoy_arguments(argv).value("--service-zone") == "z1"
+    assert envoy_arguments(argv).value("--service-node") is None
+
+
 @pytest.mark.parametrize("argument", ["--version", "--help", "-h", "--hot-restart-version"])
 def test_questions_to_envoy_are_recognised(argument):
     assert envoy_arguments([argument]).information

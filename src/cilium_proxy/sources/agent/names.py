@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -17,8 +18,11 @@ class UnnamedError(ValueError):
     """A resource does not tell its name. The text says which."""
 
 
-def name_and_value(envelope: Any, url: str) -> tuple[str, bytes]:
-    """The name and the bytes of a resource of a type. Raises UnnamedError."""
+def name_and_value(envelope: Any, url: str, known: Mapping[bytes, str]) -> tuple[str, bytes]:
+    """The name and the bytes of a resource of a type. Raises UnnamedError.
+
+    `known` are names by bytes from before: what has not changed is not opened.
+    """
     if envelope.type_url == _WRAPPER:
         try:
             wrapper = messages("envoy.service.discovery.v3.Resource").FromString(envelope.value)
@@ -29,7 +33,8 @@ def name_and_value(envelope: Any, url: str) -> tuple[str, bytes]:
         envelope = wrapper.resource
     if envelope.type_url != url:
         raise UnnamedError(f"a resource of type {envelope.type_url or 'none'} in a response of type {url}")
-    return _name(envelope.value, url), envelope.value
+    value: bytes = envelope.value
+    return known.get(value) or _name(value, url), value
 
 
 def _name(value: bytes, url: str) -> str:

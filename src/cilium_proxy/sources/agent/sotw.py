@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -30,6 +30,8 @@ class _Exchange:
     error: str | None = None
     answer_due: bool = False
     responses: int = 0
+    # Names of the resources of the response before, by their bytes.
+    names: dict[bytes, str] = field(default_factory=dict)
 
 
 class SotwStream(Stream):
@@ -72,12 +74,13 @@ class SotwStream(Stream):
         resources: dict[str, bytes] = {}
         try:
             for envelope in response.resources:
-                name, value = name_and_value(envelope, url)
+                name, value = name_and_value(envelope, url, exchange.names)
                 if name in resources:
                     raise UnnamedError(f"two resources are called {name}")
                 resources[name] = value
         except UnnamedError as error:
             raise UnreadableError(str(error), response) from error
+        exchange.names = {value: name for name, value in resources.items()}
         exchange.responses += 1
         first = exchange.responses == 1
         return response, Update(type_url=url, version=response.version_info, resources=resources, first=first)
