@@ -1,8 +1,8 @@
 //! The Cilium filters as an Envoy dynamic module.
 //!
 //! One file per extension: `bootstrap` (policy channel, admin path, statistics), `bpf_metadata` (who talks to whom),
-//! `network` (may they), `l7policy` (may this request), `websocket` (TCP in HTTP and back). What they share: `metadata` (the decisions of `bpf_metadata`,
-//! without Envoy), `identities` (where they come from), `target` and `balanced` (what policy is asked about), `enforced` (the
+//! `network` (may they), `l7policy` (may this request), `websocket` (TCP in a websocket, and out of it). What they
+//! share: `metadata` (the decisions of `bpf_metadata`, without Envoy), `identities` (where they come from), `target` and `balanced` (what policy is asked about), `enforced` (the
 //! state they read), `log` (entries).
 
 #![deny(unsafe_code)]
@@ -18,6 +18,7 @@ mod metadata;
 mod network;
 mod target;
 mod tls_choice;
+mod websocket;
 
 use std::ffi::c_char;
 

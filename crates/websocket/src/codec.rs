@@ -69,6 +69,16 @@ enum Phase {
     Failed,
 }
 
+impl Output {
+    /// Forgets everything but the room it takes.
+    pub fn clear(&mut self) {
+        self.encoded.clear();
+        self.decoded.clear();
+        self.events.clear();
+        (self.encoded_end, self.decoded_end) = (false, false);
+    }
+}
+
 impl Codec {
     /// A codec whose handshake is still to come.
     #[must_use]
@@ -90,9 +100,10 @@ impl Codec {
     }
 
     /// Client: sends the handshake. `destination` is where the stream was going.
-    pub fn start(&mut self, destination: SocketAddr, request_id: &str) -> Output {
-        let (encoded, head) = build_request(&self.config, &self.key, destination, request_id);
-        Output { encoded, events: vec![Event::RequestSent(head)], ..Output::default() }
+    pub fn start(&mut self, destination: SocketAddr, request_id: &str, out: &mut Output) {
+        let (text, head) = build_request(&self.config, &self.key, destination, request_id);
+        out.encoded.extend(text);
+        out.events.push(Event::RequestSent(head));
     }
 
     /// Whether the handshake is complete.
@@ -101,49 +112,56 @@ impl Codec {
         matches!(self.phase, Phase::Open)
     }
 
-    /// Wraps bytes of the plain side. Before the handshake is complete they wait.
-    pub fn encode(&mut self, data: &[u8], end_stream: bool) -> Output {
-        let mut out = Output::default();
+    /// Bytes that wait for the handshake.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Wraps bytes of the plain side as one frame. Before the handshake is complete it waits.
+    pub fn encode<'d, P>(&mut self, pieces: P, end_stream: bool, out: &mut Output)
+    where
+        P: Iterator<Item = &'d [u8]> + Clone,
+    {
         match self.phase {
             Phase::Failed => {}
-            Phase::Handshake(_) => self.encoder.data(&mut self.waiting, data, end_stream),
+            Phase::Handshake(_) => self.encoder.data(&mut self.waiting, pieces, end_stream),
             Phase::Open => {
-                self.encoder.data(&mut out.encoded, data, end_stream);
+                self.encoder.data(&mut out.encoded, pieces, end_stream);
                 out.encoded_end = self.encoder.ended();
             }
         }
-        out
     }
 
     /// Unwraps bytes of the websocket side.
-    pub fn decode(&mut self, data: &[u8], end_stream: bool) -> Output {
-        let mut out = Output::default();
-        if let Err(error) = self.try_decode(data, end_stream, &mut out) {
+    pub fn decode<'d>(&mut self, pieces: impl Iterator<Item = &'d [u8]>, end_stream: bool, out: &mut Output) {
+        let mut decoded = Ok(());
+        for piece in pieces {
+            decoded = decoded.and_then(|()| self.try_decode(piece, false, out));
+        }
+        if end_stream {
+            decoded = decoded.and_then(|()| self.try_decode(&[], true, out));
+        }
+        if let Err(error) = decoded {
             self.phase = Phase::Failed;
             out.events.push(Event::Failed(error));
         }
-        out
     }
 
-    /// Sends a ping, numbered; nothing before the handshake or after the close frame.
-    pub fn ping(&mut self) -> Output {
-        let mut out = Output::default();
-        if self.accepted() {
-            let payload = (self.pings_sent + 1).to_string();
-            if self.encoder.control(&mut out.encoded, Opcode::Ping, payload.as_bytes()) {
-                self.pings_sent += 1;
-            }
-        }
-        out
+    /// Sends a ping, numbered; nothing before the handshake or after the close frame. Tells whether it did.
+    pub fn ping(&mut self, out: &mut Output) -> bool {
+        let payload = (self.pings_sent + 1).to_string();
+        let sent = self.accepted() && self.encoder.control(&mut out.encoded, Opcode::Ping, payload.as_bytes());
+        self.pings_sent += u64::from(sent);
+        sent
     }
 
     /// The handshake took too long.
-    pub fn time_out(&mut self) -> Output {
-        if !matches!(self.phase, Phase::Handshake(_)) {
-            return Output::default();
+    pub fn time_out(&mut self, out: &mut Output) {
+        if matches!(self.phase, Phase::Handshake(_)) {
+            self.phase = Phase::Failed;
+            out.events.push(Event::Failed(Error::HandshakeTimeout));
         }
-        self.phase = Phase::Failed;
-        Output { events: vec![Event::Failed(Error::HandshakeTimeout)], ..Output::default() }
     }
 
     fn try_decode(&mut self, data: &[u8], end_stream: bool, out: &mut Output) -> Result<(), Error> {
@@ -183,14 +201,14 @@ impl Codec {
         let request_id = head.get("x-request-id");
         let Some(destination) = check_request(&self.config, &head) else {
             let (text, answer) = build_refused(request_id.as_deref());
-            out.encoded = text;
+            out.encoded.extend(text);
             out.encoded_end = true;
             out.events.push(Event::ResponseSent(answer));
             return Err(Error::HandshakeInvalidWebsocketRequest);
         };
         let key = head.get("sec-websocket-key").unwrap_or_default();
         let (text, answer) = build_accepted(&key, request_id.as_deref());
-        out.encoded = text;
+        out.encoded.extend(text);
         out.events.push(Event::Destination(destination));
         out.events.push(Event::ResponseSent(answer));
         Ok(())

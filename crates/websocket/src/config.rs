@@ -9,6 +9,9 @@ use thiserror::Error;
 
 const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Up to this part of the ping interval is added at random, lest connections ping in step.
+const PING_JITTER: f64 = 0.15;
+
 /// Which side of the websocket this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -85,6 +88,12 @@ impl Config {
             ping_interval: interval(message.ping_interval.as_ref(), message.ping_when_idle)?,
             ping_when_idle: message.ping_when_idle,
         })
+    }
+
+    /// Time from a ping to the next one.
+    #[must_use]
+    pub fn next_ping(&self) -> Duration {
+        self.ping_interval.mul_f64(1.0 + PING_JITTER * rand::random::<f64>())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Stream data to frames.
 
+use std::iter;
+
 use crate::config::Role;
 use crate::frame::{Opcode, apply_mask, write_header};
 
@@ -20,16 +22,19 @@ impl Encoder {
         self.ended
     }
 
-    /// Appends `data` as a binary frame, and a close frame at the end of the stream.
-    pub(crate) fn data(&mut self, out: &mut Vec<u8>, data: &[u8], end_stream: bool) {
+    /// Appends the pieces as one binary frame, and a close frame at the end of the stream.
+    pub(crate) fn data<'d, P>(&mut self, out: &mut Vec<u8>, pieces: P, end_stream: bool)
+    where
+        P: Iterator<Item = &'d [u8]> + Clone,
+    {
         if self.ended {
             return;
         }
-        if !data.is_empty() {
-            self.frame(out, Opcode::Binary, data);
+        if pieces.clone().any(|piece| !piece.is_empty()) {
+            self.frame(out, Opcode::Binary, pieces);
         }
         if end_stream {
-            self.frame(out, Opcode::Close, &[]);
+            self.frame(out, Opcode::Close, iter::empty());
             self.ended = true;
         }
     }
@@ -37,17 +42,21 @@ impl Encoder {
     /// Appends a ping or pong; tells whether it was written, which it is not after the close frame.
     pub(crate) fn control(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) -> bool {
         if !self.ended {
-            self.frame(out, opcode, payload);
+            self.frame(out, opcode, iter::once(payload));
         }
         !self.ended
     }
 
-    fn frame(&self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    fn frame<'d, P>(&self, out: &mut Vec<u8>, opcode: Opcode, payload: P)
+    where
+        P: Iterator<Item = &'d [u8]> + Clone,
+    {
         let mask = self.masked.then(rand::random::<[u8; 4]>);
-        out.reserve(payload.len() + 14);
-        write_header(out, opcode, payload.len(), mask);
+        let length = payload.clone().map(<[u8]>::len).sum();
+        out.reserve(length + 14);
+        write_header(out, opcode, length, mask);
         let start = out.len();
-        out.extend_from_slice(payload);
+        payload.for_each(|piece| out.extend_from_slice(piece));
         if let Some(mask) = mask {
             apply_mask(&mut out[start..], mask, 0);
         }

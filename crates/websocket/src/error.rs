@@ -38,6 +38,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// All that [`Error::counter`] names.
+    pub const COUNTERS: [&str; 9] = [
+        "handshake_timeout",
+        "handshake_too_large",
+        "handshake_not_http",
+        "handshake_parse_error",
+        "handshake_invalid_http_version",
+        "handshake_invalid_http_status",
+        "handshake_invalid_websocket_request",
+        "handshake_invalid_websocket_response",
+        "protocol_error",
+    ];
+
     /// Name of the counter below the `websocket.` prefix; the reference's names.
     #[must_use]
     pub fn counter(self) -> &'static str {

@@ -16,4 +16,4 @@ mod handshake;
 pub use codec::{Codec, Event, Output};
 pub use config::{Config, ConfigError, Role};
 pub use error::Error;
-pub use handshake::{Head, accept_key};
+pub use handshake::{Head, accept_key, request_id};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cilium_abi::network::{Connection, NetworkFilter, Status};
+use cilium_abi::network::{Connection, Data, NetworkFilter, Status};
 use cilium_websocket::{Codec, Event, Output, Role, request_id};
 
 use crate::log;
@@ -70,8 +70,13 @@ impl Filter {
         let mut state = self.state.borrow_mut();
         act(connection, &mut state.codec, &mut out);
         let outcome = state.note(connection, &self.settings, &out);
-        out.encoded_end &= !std::mem::replace(&mut state.encoded_ended, out.encoded_end || state.encoded_ended);
-        out.decoded_end &= !std::mem::replace(&mut state.decoded_ended, out.decoded_end || state.decoded_ended);
+        if !out.decoded.is_empty() {
+            state.busy(&self.settings);
+        }
+        out.encoded_end &= !state.encoded_ended;
+        out.decoded_end &= !state.decoded_ended;
+        state.encoded_ended |= out.encoded_end;
+        state.decoded_ended |= out.decoded_end;
         // Whom the data is injected into may call this filter again.
         drop(state);
         if outcome.opens {
@@ -145,6 +150,14 @@ impl Filter {
     }
 }
 
+fn pass(codec: &mut Codec, data: &Data<'_>, wraps: bool, end_stream: bool, out: &mut Output) {
+    if wraps {
+        codec.encode(data.pieces(), end_stream, out);
+    } else {
+        codec.decode(data.pieces(), end_stream, out);
+    }
+}
+
 impl NetworkFilter for Filter {
     fn on_new_connection(&self, connection: &mut Connection<'_>) -> Status {
         connection.enable_half_close();
@@ -168,28 +181,24 @@ impl NetworkFilter for Filter {
     }
 
     fn on_read(&self, connection: &mut Connection<'_>, end_stream: bool) -> Status {
+        let wraps = self.is_client();
         self.run(connection, |connection, codec, out| {
-            connection.take_read(|data| {
-                if self.is_client() {
-                    codec.encode(data.pieces(), end_stream, out);
-                } else {
-                    codec.decode(data.pieces(), end_stream, out);
-                }
-            });
+            connection.take_read(|data| pass(codec, data, wraps, end_stream, out));
         });
+        if wraps {
+            self.state.borrow_mut().busy(&self.settings);
+        }
         Status::StopIteration
     }
 
     fn on_write(&self, connection: &mut Connection<'_>, end_stream: bool) -> Status {
+        let wraps = !self.is_client();
         self.run(connection, |connection, codec, out| {
-            connection.take_write(|data| {
-                if self.is_client() {
-                    codec.decode(data.pieces(), end_stream, out);
-                } else {
-                    codec.encode(data.pieces(), end_stream, out);
-                }
-            });
+            connection.take_write(|data| pass(codec, data, wraps, end_stream, out));
         });
+        if wraps {
+            self.state.borrow_mut().busy(&self.settings);
+        }
         Status::StopIteration
     }
 
@@ -245,11 +254,14 @@ impl State {
             self.stopped_reading = stop;
             connection.stop_reading(stop);
         }
-        let busy = !out.decoded.is_empty() || (!out.encoded.is_empty() && out.events.is_empty());
-        if settings.codec.ping_when_idle && busy && self.codec.accepted() {
+        outcome
+    }
+
+    /// Data puts the next ping off; the timer finds out when it fires.
+    fn busy(&mut self, settings: &Settings) {
+        if settings.codec.ping_when_idle && self.codec.accepted() {
             self.due = self.due.max(Instant::now() + settings.codec.ping_interval);
         }
-        outcome
     }
 
     fn accepted(&mut self, settings: &Settings) {

@@ -5,9 +5,44 @@ use cilium_proto::cilium::{WebSocketClient, WebSocketServer};
 use proptest::prelude::*;
 
 use super::{Codec, Event, Output};
-use crate::{Config, ConfigError, Error, accept_key};
+use crate::{Config, ConfigError, Error, accept_key, request_id};
 
 const REQUEST_ID: &str = "ba41267c-cfc2-4a92-ad3e-cd084ab099b4";
+
+/// The calls, each with an output of its own.
+trait Outputs {
+    fn call(&mut self, act: impl FnOnce(&mut Codec, &mut Output)) -> Output;
+
+    fn started(&mut self, destination: SocketAddr, request_id: &str) -> Output {
+        self.call(|codec, out| codec.start(destination, request_id, out))
+    }
+
+    fn framed(&mut self, data: &[u8], end_stream: bool) -> Output {
+        self.call(|codec, out| codec.encode(std::iter::once(data), end_stream, out))
+    }
+
+    fn unframed(&mut self, data: &[u8], end_stream: bool) -> Output {
+        self.call(|codec, out| codec.decode(std::iter::once(data), end_stream, out))
+    }
+
+    fn pinged(&mut self) -> Output {
+        self.call(|codec, out| {
+            codec.ping(out);
+        })
+    }
+
+    fn timed_out(&mut self) -> Output {
+        self.call(Codec::time_out)
+    }
+}
+
+impl Outputs for Codec {
+    fn call(&mut self, act: impl FnOnce(&mut Codec, &mut Output)) -> Output {
+        let mut out = Output::default();
+        act(self, &mut out);
+        out
+    }
+}
 
 fn destination() -> SocketAddr {
     "127.0.0.1:18080".parse().unwrap()
@@ -29,10 +64,10 @@ fn failure(out: &Output) -> Option<Error> {
 /// A client and a server that have shaken hands.
 fn open() -> (Codec, Codec) {
     let (mut client, mut server) = (client(WebSocketClient::default()), server(&WebSocketServer::default()));
-    let request = client.start(destination(), REQUEST_ID);
-    let response = server.decode(&request.encoded, false);
+    let request = client.started(destination(), REQUEST_ID);
+    let response = server.unframed(&request.encoded, false);
     assert!(response.events.contains(&Event::Destination(destination())));
-    assert_eq!(failure(&client.decode(&response.encoded, false)), None);
+    assert_eq!(failure(&client.unframed(&response.encoded, false)), None);
     assert!(client.accepted() && server.accepted());
     (client, server)
 }
@@ -50,7 +85,7 @@ fn request_has_the_headers_in_the_order_peers_of_the_reference_see() {
         origin: "jarno.cilium.rocks".to_owned(),
         ..WebSocketClient::default()
     };
-    let request = client(message).start(destination(), REQUEST_ID);
+    let request = client(message).started(destination(), REQUEST_ID);
     let expected = format!(
         "GET / HTTP/1.1\r\nhost: jarno.cilium.rocks\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
          sec-websocket-key: c3VwZXItc2VjcmV0LWtleQ==\r\nsec-websocket-version: 13\r\norigin: jarno.cilium.rocks\r\n\
@@ -61,47 +96,47 @@ fn request_has_the_headers_in_the_order_peers_of_the_reference_see() {
 
 #[test]
 fn client_keys_differ_between_connections() {
-    let first = client(WebSocketClient::default()).start(destination(), REQUEST_ID);
-    let second = client(WebSocketClient::default()).start(destination(), REQUEST_ID);
+    let first = client(WebSocketClient::default()).started(destination(), REQUEST_ID);
+    let second = client(WebSocketClient::default()).started(destination(), REQUEST_ID);
     assert_ne!(first.encoded, second.encoded);
 }
 
 #[test]
 fn data_sent_before_the_handshake_is_accepted_waits_for_it() {
     let (mut client, mut server) = (client(WebSocketClient::default()), server(&WebSocketServer::default()));
-    let request = client.start(destination(), REQUEST_ID);
-    assert!(client.encode(b"early", false).encoded.is_empty());
-    let response = server.decode(&request.encoded, false);
-    let frames = client.decode(&response.encoded, false);
-    assert_eq!(server.decode(&frames.encoded, false).decoded, b"early");
+    let request = client.started(destination(), REQUEST_ID);
+    assert!(client.framed(b"early", false).encoded.is_empty());
+    let response = server.unframed(&request.encoded, false);
+    let frames = client.unframed(&response.encoded, false);
+    assert_eq!(server.unframed(&frames.encoded, false).decoded, b"early");
 }
 
 #[test]
 fn close_frame_ends_one_direction_only() {
     let (mut client, mut server) = open();
-    let last = client.encode(b"bye", true);
+    let last = client.framed(b"bye", true);
     assert!(last.encoded_end);
-    let got = server.decode(&last.encoded, false);
+    let got = server.unframed(&last.encoded, false);
     assert_eq!((got.decoded.as_slice(), got.decoded_end), (b"bye".as_slice(), true));
-    let reply = server.encode(b"still here", false);
-    assert_eq!(client.decode(&reply.encoded, false).decoded, b"still here");
-    assert!(client.encode(b"more", false).encoded.is_empty());
+    let reply = server.framed(b"still here", false);
+    assert_eq!(client.unframed(&reply.encoded, false).decoded, b"still here");
+    assert!(client.framed(b"more", false).encoded.is_empty());
 }
 
 #[test]
 fn ping_is_answered_with_its_payload() {
     let (mut client, mut server) = open();
-    let request = client.ping();
-    let reply = server.decode(&request.encoded, false);
+    let request = client.pinged();
+    let reply = server.unframed(&request.encoded, false);
     assert_eq!(reply.encoded, [0x8a, 1, b'1']);
-    let out = client.decode(&reply.encoded, false);
+    let out = client.unframed(&reply.encoded, false);
     assert!(out.decoded.is_empty() && out.encoded.is_empty());
 }
 
 #[test]
 fn server_takes_unmasked_frames() {
     let (_, mut server) = open();
-    assert_eq!(server.decode(b"\x82\x05world", false).decoded, b"world");
+    assert_eq!(server.unframed(b"\x82\x05world", false).decoded, b"world");
 }
 
 #[test]
@@ -109,8 +144,8 @@ fn sixteen_and_sixty_four_bit_lengths_are_read_and_written() {
     for length in [125, 126, 65_535, 65_536, 200_000] {
         let (mut client, mut server) = open();
         let data = vec![b'a'; length];
-        assert_eq!(server.decode(&client.encode(&data, false).encoded, false).decoded, data);
-        assert_eq!(client.decode(&server.encode(&data, false).encoded, false).decoded, data);
+        assert_eq!(server.unframed(&client.framed(&data, false).encoded, false).decoded, data);
+        assert_eq!(client.unframed(&server.framed(&data, false).encoded, false).decoded, data);
     }
 }
 
@@ -123,15 +158,15 @@ fn invalid_frames_fail_the_connection() {
     let negative_length: &[u8] = &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
     for frame in [reserved_bit, unknown_opcode, fragmented_ping, long_ping, negative_length] {
         let (_, mut server) = open();
-        assert_eq!(failure(&server.decode(frame, false)), Some(Error::InvalidFrame), "{frame:?}");
-        assert!(server.decode(b"\x82\x01a", false).decoded.is_empty());
+        assert_eq!(failure(&server.unframed(frame, false)), Some(Error::InvalidFrame), "{frame:?}");
+        assert!(server.unframed(b"\x82\x01a", false).decoded.is_empty());
     }
 }
 
 #[test]
 fn end_in_the_middle_of_a_frame_fails_the_connection() {
     let (_, mut server) = open();
-    assert_eq!(failure(&server.decode(b"\x82\x05wor", true)), Some(Error::UnexpectedEnd));
+    assert_eq!(failure(&server.unframed(b"\x82\x05wor", true)), Some(Error::UnexpectedEnd));
 }
 
 #[test]
@@ -150,8 +185,8 @@ fn client_refuses_wrong_answers() {
     ];
     for (answer, error) in cases {
         let mut client = client(WebSocketClient::default());
-        client.start(destination(), REQUEST_ID);
-        assert_eq!(failure(&client.decode(answer, false)), Some(error));
+        client.started(destination(), REQUEST_ID);
+        assert_eq!(failure(&client.unframed(answer, false)), Some(error));
     }
 }
 
@@ -171,7 +206,7 @@ const VALID: [&str; 6] = [
 #[test]
 fn server_answers_a_valid_request_with_101() {
     let mut server = server(&WebSocketServer::default());
-    let out = server.decode(&request(&VALID), false);
+    let out = server.unframed(&request(&VALID), false);
     let text = String::from_utf8(out.encoded).unwrap();
     assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{text}");
     assert!(text.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{text}");
@@ -194,7 +229,7 @@ fn server_answers_other_requests_with_403() {
         with("Sec-WebSocket-Extensions: permessage-deflate"),
     ];
     for lines in requests {
-        let out = server(&WebSocketServer::default()).decode(&request(&lines), false);
+        let out = server(&WebSocketServer::default()).unframed(&request(&lines), false);
         assert_eq!(failure(&out), Some(Error::HandshakeInvalidWebsocketRequest), "{lines:?}");
         assert!(out.encoded.starts_with(b"HTTP/1.1 403 Forbidden\r\n") && out.encoded_end, "{lines:?}");
     }
@@ -209,9 +244,9 @@ fn server_demands_what_is_configured() {
         ..WebSocketServer::default()
     };
     let with_origin: Vec<&str> = VALID.into_iter().chain(["Origin: somewhere"]).collect();
-    assert_eq!(failure(&server(&demanding).decode(&request(&with_origin), false)), None);
+    assert_eq!(failure(&server(&demanding).unframed(&request(&with_origin), false)), None);
     assert_eq!(
-        failure(&server(&demanding).decode(&request(&VALID), false)),
+        failure(&server(&demanding).unframed(&request(&VALID), false)),
         Some(Error::HandshakeInvalidWebsocketRequest)
     );
 }
@@ -219,9 +254,43 @@ fn server_demands_what_is_configured() {
 #[test]
 fn handshake_that_does_not_come_times_out_once() {
     let mut server = server(&WebSocketServer::default());
-    assert_eq!(failure(&server.time_out()), Some(Error::HandshakeTimeout));
+    assert_eq!(failure(&server.timed_out()), Some(Error::HandshakeTimeout));
     let (mut client, _) = open();
-    assert_eq!(failure(&client.time_out()), None);
+    assert_eq!(failure(&client.timed_out()), None);
+}
+
+#[test]
+fn pieces_of_a_write_are_one_frame() {
+    let (mut client, mut server) = open();
+    let frame = server.call(|codec, out| codec.encode([b"hel".as_slice(), b"", b"lo"].into_iter(), false, out));
+    assert_eq!(frame.encoded, b"\x82\x05hello");
+    assert_eq!(client.unframed(&frame.encoded, false).decoded, b"hello");
+}
+
+#[test]
+fn pings_come_up_to_fifteen_percent_late() {
+    let interval = prost_types::Duration { seconds: 1, nanos: 0 };
+    let config = WebSocketServer { ping_interval: Some(interval), ..WebSocketServer::default() };
+    let config = Config::server(&config).unwrap();
+    let times: Vec<u128> = (0..1000).map(|_| config.next_ping().as_millis()).collect();
+    assert!(times.iter().all(|time| (1000..=1150).contains(time)), "{times:?}");
+    assert!(times.iter().any(|time| *time > 1050), "{times:?}");
+}
+
+#[test]
+fn request_ids_are_random_uuids() {
+    let id = request_id();
+    let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+    assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+    assert!(id[14..15] == *"4" && "89ab".contains(&id[19..20]), "{id}");
+    assert_ne!(id, request_id());
+}
+
+#[test]
+fn every_error_has_a_counter_among_those_listed() {
+    for error in [Error::HandshakeTimeout, Error::HandshakeInvalidWebsocketRequest, Error::UnexpectedEnd] {
+        assert!(Error::COUNTERS.contains(&error.counter()));
+    }
 }
 
 #[test]
@@ -237,7 +306,7 @@ fn decode_in_pieces(codec: &mut Codec, data: &[u8], cuts: &[usize]) -> (Vec<u8>,
     places.sort_unstable();
     let (mut decoded, mut encoded, mut end, mut error) = (Vec::new(), Vec::new(), false, None);
     for pair in places.windows(2) {
-        let out = codec.decode(&data[pair[0]..pair[1]], false);
+        let out = codec.unframed(&data[pair[0]..pair[1]], false);
         error = error.or_else(|| failure(&out));
         decoded.extend(out.decoded);
         encoded.extend(out.encoded);
@@ -256,12 +325,12 @@ proptest! {
         let (mut client, mut server) = open();
         let mut wire = Vec::new();
         for write in &writes {
-            wire.extend(client.encode(write, false).encoded);
+            wire.extend(client.framed(write, false).encoded);
             if pings {
-                wire.extend(client.ping().encoded);
+                wire.extend(client.pinged().encoded);
             }
         }
-        wire.extend(client.encode(&[], true).encoded);
+        wire.extend(client.framed(&[], true).encoded);
         let (decoded, pongs, end, error) = decode_in_pieces(&mut server, &wire, &cuts);
         prop_assert_eq!(decoded, writes.concat());
         prop_assert_eq!(pongs.is_empty(), !pings || writes.is_empty());
@@ -283,9 +352,9 @@ proptest! {
     fn arbitrary_handshakes_never_panic(data in prop::collection::vec(any::<u8>(), 0..600)) {
         let mut request = b"GET ".to_vec();
         request.extend(&data);
-        server(&WebSocketServer::default()).decode(&request, true);
+        server(&WebSocketServer::default()).unframed(&request, true);
         let mut response = b"HTTP/1.1 ".to_vec();
         response.extend(&data);
-        client(WebSocketClient::default()).decode(&response, true);
+        client(WebSocketClient::default()).unframed(&response, true);
     }
 }

@@ -70,6 +70,15 @@ impl Head {
         if values.is_empty() { None } else { Some(values.join(",")) }
     }
 
+    /// The status of a response.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self.start {
+            Start::Response { status } => Some(status),
+            Start::Request { .. } => None,
+        }
+    }
+
     /// Whether one of the comma-separated tokens of a header is `token`, compared without case.
     pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
         self.get(name).is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))

@@ -24,6 +24,14 @@ pub fn accept_key(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
+/// A random UUID (RFC 9562, version 4), as the request's `x-request-id`.
+#[must_use]
+pub fn request_id() -> String {
+    let id = rand::random::<u128>() & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let text = format!("{id:032x}");
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+}
+
 fn write_header(out: &mut String, name: &str, value: &str) {
     for part in [name, ": ", value, "\r\n"] {
         out.push_str(part);
