@@ -27,7 +27,9 @@ Start = Callable[[str, int, Path, int], AbstractContextManager[Peer]]
 PEERS: dict[str, Start] = {
     BASE: partial(peers.plain_envoy, envoy.plain),
     "Envoy + stock RBAC filter": partial(peers.plain_envoy, envoy.rbac),
-    "Envoy + Cilium filters, access log": peers.with_module,
+    "Envoy + RBAC, Envoy's access log": partial(peers.plain_envoy, envoy.rbac_logged),
+    "Envoy + Cilium filters": partial(peers.with_module, False),
+    "Envoy + Cilium filters, access log": partial(peers.with_module, True),
     "cilium-proxy run, access log to a file": peers.standalone,
     "HAProxy": peers.haproxy,
     "nginx": peers.nginx,

@@ -82,6 +82,33 @@ def plain(port: int, backend: int) -> Json:
 
 def rbac(port: int, backend: int) -> Json:
     """The ten rules in Envoy's own RBAC filter."""
+    return bootstrap(port, backend, http_filters=[_rbac()], before=[], accept=[], extensions=[])
+
+
+def rbac_logged(port: int, backend: int) -> Json:
+    """The same with Envoy's own access log: one JSON line per request, with what ours tells of it, to a file."""
+    config = rbac(port, backend)
+    fields = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(:PATH)%",
+        "host": "%REQ(:AUTHORITY)%",
+        "agent": "%REQ(USER-AGENT)%",
+        "status": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "source": "%DOWNSTREAM_REMOTE_ADDRESS%",
+        "destination": "%DOWNSTREAM_LOCAL_ADDRESS%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
+    log = {"path": "/dev/null", "log_format": {"json_format": fields}}
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["access_log"] = [
+        _typed("envoy.access_loggers.file", "envoy.extensions.access_loggers.file.v3.FileAccessLog", log)
+    ]
+    return config
+
+
+def _rbac() -> Json:
     permissions = [
         {
             "and_rules": {
@@ -94,8 +121,7 @@ def rbac(port: int, backend: int) -> Json:
         for method, path in RULES
     ]
     rules = {"policies": {"ten": {"permissions": permissions, "principals": [{"any": True}]}}}
-    http_filter = _typed("envoy.filters.http.rbac", f"{_HTTP}.rbac.v3.RBAC", {"rules": rules})
-    return bootstrap(port, backend, http_filters=[http_filter], before=[], accept=[], extensions=[])
+    return _typed("envoy.filters.http.rbac", f"{_HTTP}.rbac.v3.RBAC", {"rules": rules})
 
 
 def cilium(port: int, backend: int, *, metadata: bytes, network: bytes, l7policy: bytes, module: bytes) -> Json:

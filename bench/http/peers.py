@@ -104,17 +104,18 @@ def plain_envoy(config: Any, name: str, backend: int, directory: Path, core: int
 
 
 @contextlib.contextmanager
-def with_module(name: str, backend: int, directory: Path, core: int) -> Iterator[Peer]:
-    """Envoy configured by hand in the usual way, with the three Cilium filters and the access log added."""
+def with_module(logged: bool, name: str, backend: int, directory: Path, core: int) -> Iterator[Peer]:
+    """Envoy configured by hand in the usual way, with the three Cilium filters and, if asked, the access log added."""
     port = free_port()
     log_path, policy_path = directory / "access_log.sock", directory / "policy.sock"
+    log_to = str(log_path) if logged else ""
     metadata = {"is_ingress": True, "use_nphds": True, "local_endpoint": {"endpoint_ip": HOST}}
     config = envoy.cilium(
         port,
         backend,
         metadata=serialise(from_dict("cilium.BpfMetadata", metadata)),
-        network=serialise(messages("cilium.NetworkFilter")(access_log_path=str(log_path))),
-        l7policy=serialise(messages("cilium.L7Policy")(access_log_path=str(log_path))),
+        network=serialise(messages("cilium.NetworkFilter")(access_log_path=log_to)),
+        l7policy=serialise(messages("cilium.L7Policy")(access_log_path=log_to)),
         module=serialise(messages("cilium_proxy.v1.ModuleBootstrap")(policy_socket=str(policy_path), instance=name)),
     )
     environment = {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(_native.DIRECTORY)}

@@ -18,10 +18,10 @@ use crate::stats::{Dropped, Stats};
 const CAPACITY: usize = 4 << 20;
 
 /// How long the thread lets entries gather while there are more to come; it sends the first after a pause at once.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// How often, a [`GATHER`] apart, a receiver without room is tried before its entry is dropped.
-const ATTEMPTS: u32 = 200;
+const ATTEMPTS: u32 = 40;
 
 /// Queues in use, one per path.
 static QUEUES: Mutex<BTreeMap<PathBuf, Weak<Queue>>> = Mutex::new(BTreeMap::new());
