@@ -74,6 +74,18 @@ fn rules(c: &mut Criterion) {
     group.finish();
 }
 
+/// The check that the HTTP benchmark's peers do.
+fn expressions(c: &mut Criterion) {
+    let mut map = PolicyMap::new();
+    let rules = vec![shapes::rule(vec![43], shapes::expressions())];
+    let snapshot = shapes::apply(&mut map, UpdateKind::Full, &vec![shapes::policy(1, vec![shapes::port(80, rules)])]);
+    let policy = snapshot.policy("10.0.0.1", false).port(Direction::Ingress, 80);
+    let mut allowed = Request::get("/api/v1/items/42");
+    c.bench_function("10 rules of expressions, last allows", |b| b.iter(|| ask(&policy, 43, &mut allowed, true)));
+    let mut denied = Request::get("/api/v1/secrets/42");
+    c.bench_function("10 rules of expressions, denied", |b| b.iter(|| ask(&policy, 43, &mut denied, false)));
+}
+
 fn identities(c: &mut Criterion) {
     let mut group = c.benchmark_group("identities");
     for count in [10u32, 100, 1000, 10_000] {
@@ -150,5 +162,5 @@ fn denials(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, rules, identities, endpoints, cluster, denials);
+criterion_group!(benches, rules, expressions, identities, endpoints, cluster, denials);
 criterion_main!(benches);

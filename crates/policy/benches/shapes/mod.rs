@@ -6,6 +6,7 @@ use cilium_policy::{PolicyMap, Snapshot, Update, UpdateKind};
 use cilium_proto::cilium as pb;
 use cilium_proto::cilium::port_network_policy_rule::L7;
 use cilium_proto::envoy::config::route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier};
+use cilium_proto::envoy::r#type::matcher::v3::RegexMatcher;
 use prost::Message;
 use std::sync::Arc;
 
@@ -57,6 +58,24 @@ fn http(path: HeaderMatchSpecifier) -> pb::HttpNetworkPolicyRule {
         headers: vec![header(":method", HeaderMatchSpecifier::ExactMatch("GET".to_owned())), header(":path", path)],
         header_matches: Vec::new(),
     }
+}
+
+/// Regular expressions for method and path, as in `bench/http/rules.py`. The last one holds for `GET /api/v1/items/42`.
+pub fn expressions() -> Vec<pb::HttpNetworkPolicyRule> {
+    let regex = |name: &str, regex: String| HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::SafeRegexMatch(RegexMatcher { regex })),
+        ..Default::default()
+    };
+    let kinds = ["users", "orders", "carts"].into_iter();
+    let rules = kinds.flat_map(|kind| ["GET", "PUT", "DELETE"].map(|method| (method, kind)));
+    rules
+        .chain([("GET", "items")])
+        .map(|(method, kind)| pb::HttpNetworkPolicyRule {
+            headers: vec![regex(":method", method.to_owned()), regex(":path", format!("/api/v[0-9]+/{kind}/[0-9]+"))],
+            header_matches: Vec::new(),
+        })
+        .collect()
 }
 
 /// `count` HTTP rules, every second a prefix.

@@ -70,12 +70,12 @@ impl PathIndex {
 }
 
 fn exact_path(http: &HttpRule) -> Option<&[u8]> {
-    http.headers.iter().find_map(|matcher| match &matcher.test {
-        HeaderTest::Exact(path) | HeaderTest::Text(TextTest::Exact { value: path, ignore_case: false })
-            if matcher.slot == Slot::Path && !matcher.invert && !path.is_empty() =>
-        {
-            Some(&**path)
-        }
-        _ => None,
+    http.headers.iter().filter(|matcher| matcher.slot == Slot::Path && !matcher.invert).find_map(|matcher| {
+        let path: &[u8] = match &matcher.test {
+            HeaderTest::Exact(path) | HeaderTest::Text(TextTest::Exact { value: path, ignore_case: false }) => path,
+            HeaderTest::Text(TextTest::Regex(regex)) => regex.as_literal()?,
+            _ => return None,
+        };
+        Some(path).filter(|path| !path.is_empty())
     })
 }

@@ -48,7 +48,7 @@ fn of_udp_rules_only_the_fields_are_checked() {
     use pb::port_network_policy_rule::Verdict;
     let udp = |rule| vec![pb::PortNetworkPolicy { protocol: 1, ..port(80, vec![rule]) }];
     let regex = |pattern: &str| {
-        let regex = RegexMatcher { regex: pattern.to_owned(), ..Default::default() };
+        let regex = RegexMatcher { regex: pattern.to_owned() };
         http(vec![headers(vec![header(":path", Test::SafeRegexMatch(regex))])], rule("", &[]))
     };
     let names = |name: &str| pb::PortNetworkPolicyRule { server_names: vec![name.to_owned()], ..rule("", &[]) };

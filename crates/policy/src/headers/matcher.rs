@@ -61,6 +61,13 @@ pub(crate) enum TextTest {
 }
 
 impl HeaderMatcher {
+    /// What the test costs, roughly: comparing, then finding the header, then running an expression. Paths tell
+    /// requests apart better than methods do.
+    pub(crate) fn cost(&self) -> (bool, bool, bool) {
+        let is_regex = matches!(&self.test, HeaderTest::Text(TextTest::Regex(regex)) if regex.as_literal().is_none());
+        (is_regex, self.slot == Slot::Other, self.slot != Slot::Path)
+    }
+
     /// Tests the header's value; `None` if the request lacks the header.
     pub(crate) fn matches(&self, value: Option<&[u8]>) -> bool {
         let value = match value {

@@ -12,7 +12,7 @@ pub(crate) use remotes::{Remotes, slot_of};
 pub use tls::TlsContext;
 
 use crate::headers::action::HeaderAction;
-use crate::headers::matcher::{HeaderMatcher, Slot};
+use crate::headers::matcher::HeaderMatcher;
 use crate::sni::SniPattern;
 
 /// What a rule says when it matches. In evaluation order at one precedence: deny, allow, pass.
@@ -54,14 +54,20 @@ pub(crate) struct Rule {
 pub(crate) struct HttpRule {
     pub headers: Box<[HeaderMatcher]>,
     pub actions: Box<[HeaderAction]>,
-    /// The test that most requests fail: the first on the path, if there is one.
-    pub decisive: Option<usize>,
+    /// Indices of `headers`, cheap tests that many requests fail first.
+    order: Box<[u32]>,
 }
 
 impl HttpRule {
     pub(crate) fn new(headers: Vec<HeaderMatcher>, actions: Vec<HeaderAction>) -> Self {
-        let decisive = headers.iter().position(|matcher| matcher.slot == Slot::Path);
-        Self { headers: headers.into(), actions: actions.into(), decisive }
+        let mut order: Vec<u32> = (0..).zip(&headers).map(|(index, _)| index).collect();
+        order.sort_by_key(|&index| headers[index as usize].cost());
+        Self { headers: headers.into(), actions: actions.into(), order: order.into() }
+    }
+
+    /// All tests, in the order in which they are best tried.
+    pub(crate) fn tests(&self) -> impl Iterator<Item = &HeaderMatcher> {
+        self.order.iter().map(|&index| &self.headers[index as usize])
     }
 }
 

@@ -8,13 +8,17 @@
 mod charset;
 mod groups;
 mod parse;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
+use std::error::Error as _;
+
+use crate::regex::table::Table;
 use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::{Anchored, Input, meta};
-use regex_syntax::hir::{Hir, Look};
+use regex_syntax::hir::{Hir, HirKind, Look};
 use thiserror::Error;
 
 /// Longest expression, in bytes.
@@ -27,7 +31,16 @@ pub const MAX_PROGRAM: usize = 8 << 20;
 /// A compiled expression.
 pub struct Regex {
     pattern: Box<str>,
-    program: meta::Regex,
+    program: Program,
+}
+
+enum Program {
+    /// The expression is a text.
+    Literal(Box<[u8]>),
+    /// Boxed: expressions are many.
+    Table(Box<Table>),
+    /// For those whose table would be large.
+    General(meta::Regex),
 }
 
 /// An expression that RE2 refuses, or that is too large.
@@ -46,7 +59,20 @@ impl Regex {
             return Err(refuse(format!("longer than {MAX_PATTERN} bytes")));
         }
         let body = parse::parse(pattern).map_err(refuse)?;
+        let compiled = |program| Self { pattern: pattern.into(), program };
+        let literal = match body.kind() {
+            HirKind::Literal(literal) => return Ok(compiled(Program::Literal(literal.0.clone()))),
+            HirKind::Concat(parts) => parts.first().map(Hir::kind),
+            _ => None,
+        };
+        let literal: Box<[u8]> = match literal {
+            Some(HirKind::Literal(literal)) => literal.0.clone(),
+            _ => Box::default(),
+        };
         let whole = Hir::concat(vec![Hir::look(Look::Start), body, Hir::look(Look::End)]);
+        if let Some(table) = Table::new(&whole, &literal) {
+            return Ok(compiled(Program::Table(Box::new(table))));
+        }
         let config = meta::Config::new()
             .utf8_empty(false)
             .which_captures(WhichCaptures::Implicit)
@@ -57,16 +83,29 @@ impl Regex {
         let program = meta::Builder::new().configure(config).build_from_hir(&whole).map_err(|error| {
             refuse(match error.size_limit() {
                 Some(limit) => format!("the program is larger than {limit} bytes"),
-                None => error.to_string(),
+                // The general text is about a list of patterns; the cause is about this one.
+                None => error.source().map_or_else(|| error.to_string(), ToString::to_string),
             })
         })?;
-        Ok(Self { pattern: pattern.into(), program })
+        Ok(compiled(Program::General(program)))
     }
 
     /// Whether the whole subject matches. The subject need not be UTF-8.
     #[must_use]
     pub fn is_match(&self, subject: &[u8]) -> bool {
-        self.program.is_match(Input::new(subject).anchored(Anchored::Yes))
+        match &self.program {
+            Program::Literal(text) => subject == &**text,
+            Program::Table(table) => table.is_match(subject),
+            Program::General(program) => program.is_match(Input::new(subject).anchored(Anchored::Yes)),
+        }
+    }
+
+    /// The only text that matches, if the expression is that text.
+    pub(crate) fn as_literal(&self) -> Option<&[u8]> {
+        match &self.program {
+            Program::Literal(text) => Some(text),
+            Program::Table(_) | Program::General(_) => None,
+        }
     }
 
     /// The expression as given.

@@ -115,11 +115,7 @@ pub(super) fn judge_with_actions<'a, H: Headers>(
 
 fn allows<'a, H: Headers>(at: &'a PortRule, headers: &mut H, log: &mut HeaderLog, nearest: &mut Nearest<'a>) -> bool {
     let rule = &*at.rule;
-    if !rule.has_header_actions {
-        let mut lookup = Lookup::new(headers);
-        return rule.http.is_empty() || rule.http.iter().any(|http| matches(http, &mut lookup));
-    }
-    let mut allowed = false;
+    let mut allowed = rule.http.is_empty();
     for http in &*rule.http {
         if let Some(failed) = first_failing(http, headers) {
             nearest.consider(at, failed, || Miss::header(&http.headers[failed], headers));
@@ -134,6 +130,9 @@ fn allows<'a, H: Headers>(at: &'a PortRule, headers: &mut H, log: &mut HeaderLog
             }
         }
         allowed |= passes;
+        if allowed && !rule.has_header_actions {
+            break;
+        }
     }
     allowed
 }
@@ -149,8 +148,7 @@ pub(super) fn diagnose<'a, H: Headers>(at: &'a PortRule, headers: &H, nearest: &
 }
 
 fn matches<H: Headers>(http: &HttpRule, lookup: &mut Lookup<'_, H>) -> bool {
-    http.decisive.is_none_or(|index| lookup.matches(&http.headers[index]))
-        && http.headers.iter().all(|matcher| lookup.matches(matcher))
+    http.tests().all(|matcher| lookup.matches(matcher))
 }
 
 fn first_failing<H: Headers>(http: &HttpRule, headers: &H) -> Option<usize> {

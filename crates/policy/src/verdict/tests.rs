@@ -70,6 +70,34 @@ fn a_reason_is_data_too() {
 }
 
 #[test]
+fn the_nearest_rule_is_the_one_that_got_furthest() {
+    let get_item = || headers(vec![header(":method", exact("GET")), header(":path", exact("/item"))]);
+    let order = || headers(vec![header(":method", exact("POST"))]);
+    let acting = pb::HttpNetworkPolicyRule {
+        header_matches: vec![pb::HeaderMatch { name: "x".to_owned(), mismatch_action: 1, ..Default::default() }],
+        ..order()
+    };
+    for other in [order(), acting] {
+        let (_, policy) = map(vec![port(
+            80,
+            vec![
+                http(vec![get_item()], rule("item", &[1, 2])),
+                http(vec![get_item()], rule("same", &[1, 2])),
+                http(vec![get_item(), other.clone()], rule("elsewhere", &[3])),
+                http(vec![other], rule("order", &[1, 2])),
+            ],
+        )]);
+        // Single ports reverse the order of their rules.
+        let nearest = "rule \"same\": path \"/none\" is not \"/item\" (the nearest of 4 rules)";
+        assert_eq!(get(&policy, 1, "/none"), denied(nearest));
+    }
+}
+
+fn exact(value: &str) -> Test {
+    Test::ExactMatch(value.to_owned())
+}
+
+#[test]
 fn values_of_other_headers_are_not_quoted() {
     let matcher = header("authorization", Test::ExactMatch("token".to_owned()));
     let (_, policy) = map(vec![port(80, vec![http(vec![headers(vec![matcher])], rule("r", &[]))])]);
