@@ -10,8 +10,11 @@ const MAX_LABELS: usize = 127;
 
 /// A pattern that may not be used.
 #[derive(Debug, Error)]
-#[error("SniPattern: Unsupported match pattern {0}")]
-pub struct SniPatternError(String);
+#[error("SniPattern: Unsupported match pattern {pattern}: {problem}")]
+pub struct SniPatternError {
+    pattern: String,
+    problem: String,
+}
 
 /// A server-name pattern as in `server_names` of a rule. Compares without case.
 ///
@@ -37,8 +40,10 @@ enum Kind {
 impl SniPattern {
     /// Checks and stores a pattern. The empty pattern is valid here and matches nothing; in a policy it is refused.
     pub fn new(pattern: &str) -> Result<Self, SniPatternError> {
-        if !pattern.is_empty() && (!pattern.split('.').all(is_valid_label) || pattern.split('.').count() > MAX_LABELS) {
-            return Err(SniPatternError(pattern.to_owned()));
+        if !pattern.is_empty()
+            && let Some(problem) = problem(pattern)
+        {
+            return Err(SniPatternError { pattern: pattern.to_owned(), problem });
         }
         let kind = match pattern {
             "" => Kind::Never,
@@ -71,15 +76,23 @@ fn is_dns_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// `*`, `**`, or name characters with single stars between, before or after them.
-fn is_valid_label(label: &str) -> bool {
-    if label == "*" || label == "**" {
-        return true;
+/// What is wrong with a pattern. Its labels are `*`, `**`, or name characters with single stars among them.
+fn problem(pattern: &str) -> Option<String> {
+    if pattern.split('.').count() > MAX_LABELS {
+        return Some(format!("more than {MAX_LABELS} labels"));
     }
-    let bytes = label.as_bytes();
-    bytes.iter().any(|&b| b != b'*')
-        && bytes.iter().all(|&b| is_dns_byte(b) || b == b'*')
-        && !bytes.windows(2).any(|pair| pair == b"**")
+    pattern.split('.').find_map(|label| {
+        if matches!(label, "*" | "**") {
+            return None;
+        }
+        let stranger = label.chars().find(|&c| c != '*' && !u8::try_from(c).is_ok_and(is_dns_byte));
+        match stranger {
+            _ if label.is_empty() => Some("a label is empty".to_owned()),
+            Some(c) => Some(format!("{c:?} is none of the letters, digits, '-', '_' and '*' that a label may hold")),
+            None if label.contains("**") => Some(format!("\"**\" must be a whole label, not a part of {label:?}")),
+            None => None,
+        }
+    })
 }
 
 /// Runs over the labels of the name with the set of pattern labels that may come next, as bits.
