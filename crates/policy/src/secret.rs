@@ -1,6 +1,9 @@
 //! Secrets by name. A cell is shared by every rule that refers to the secret, in every snapshot, so a delivered value
 //! counts at once everywhere. Workers read a cell without locks.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -3,6 +3,9 @@
 pub(crate) mod matcher;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 /// Dynamic metadata of a connection or request: a tree per filter name.
