@@ -92,7 +92,12 @@ fn hosts(c: &mut Criterion) {
         });
     });
     let change = HostUpdate { kind: UpdateKind::Delta, upserts: &upserts[500..501], ..update };
-    c.bench_function("one change among 100000 hosts", |b| b.iter(|| map.update(&change)));
+    c.bench_function("a delta of 100 among 100000 hosts", |b| b.iter(|| map.update(&change)));
+    let one = NetworkPolicyHosts { policy: 5000, host_addresses: vec!["10.200.0.1".to_owned()] }.encode_to_vec();
+    let one = [("5000", one.as_slice())];
+    let change = HostUpdate { kind: UpdateKind::Delta, upserts: &one, ..update };
+    c.bench_function("a delta of one among 100000 hosts", |b| b.iter(|| map.update(&change)));
+    c.bench_function("full update of 100000 hosts", |b| b.iter(|| HostMap::default().update(&update)));
 }
 
 /// Bytes of memory in use by the process, from `/proc`.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 /// An address or prefix, with its length.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Host {
     V4(u32, u32),
     V6(u128, u32),

@@ -1,23 +1,28 @@
 //! Prefixes of one address family, by length.
 
-use std::collections::HashSet;
 use std::hash::Hash;
-use std::sync::Arc;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use crate::hosts::sharded::Sharded;
 
-type Level<A> = HashMap<A, u32, foldhash::fast::RandomState>;
-
-/// A table per prefix length that occurs, longest first. Copies share tables that did not change.
+/// Prefixes with their identities. Copies share what did not change.
 #[derive(Debug, Clone)]
 pub(super) struct Levels<A> {
-    levels: Vec<(A, u32, Arc<Level<A>>)>,
+    /// The lengths that occur, longest first.
+    levels: Vec<Level<A>>,
+    prefixes: Sharded<(A, u32), u32>,
+}
+
+/// The prefixes of one length.
+#[derive(Debug, Clone)]
+struct Level<A> {
+    mask: A,
+    length: u32,
+    count: usize,
 }
 
 impl<A> Default for Levels<A> {
     fn default() -> Self {
-        Self { levels: Vec::new() }
+        Self { levels: Vec::new(), prefixes: Sharded::default() }
     }
 }
 
@@ -50,35 +55,36 @@ impl Address for u128 {
 
 impl<A: Address> Levels<A> {
     pub(super) fn resolve(&self, address: A) -> Option<u32> {
-        self.levels.iter().find_map(|(mask, _, level)| level.get(&address.and(*mask))).copied()
+        self.levels.iter().find_map(|level| self.prefixes.get(&(address.and(level.mask), level.length))).copied()
     }
 
     /// Adds a prefix; returns the identity it has already.
     pub(super) fn insert(&mut self, address: A, length: u32, identity: u32) -> Option<u32> {
-        let index = self.levels.partition_point(|(_, other, _)| *other > length);
-        if self.levels.get(index).is_none_or(|(_, other, _)| *other != length) {
-            self.levels.insert(index, (A::mask(length), length, Arc::default()));
+        if let Some(known) = self.prefixes.get(&(address, length)) {
+            return Some(*known);
         }
-        match Arc::make_mut(&mut self.levels[index].2).entry(address) {
-            Entry::Occupied(entry) => Some(*entry.get()),
-            Entry::Vacant(entry) => {
-                entry.insert(identity);
-                None
-            }
+        let index = self.levels.partition_point(|level| level.length > length);
+        if self.levels.get(index).is_none_or(|level| level.length != length) {
+            self.levels.insert(index, Level { mask: A::mask(length), length, count: 0 });
         }
+        self.levels[index].count += 1;
+        self.prefixes.insert((address, length), identity);
+        None
     }
 
-    /// Removes all prefixes of these identities.
-    pub(super) fn remove(&mut self, identities: &HashSet<u32>) {
-        for (.., level) in &mut self.levels {
-            if level.values().any(|identity| identities.contains(identity)) {
-                Arc::make_mut(level).retain(|_, identity| !identities.contains(identity));
-            }
+    /// Removes a prefix, if it is there.
+    pub(super) fn remove(&mut self, address: A, length: u32) {
+        if self.prefixes.remove(&(address, length)).is_none() {
+            return;
         }
-        self.levels.retain(|(.., level)| !level.is_empty());
+        let index = self.levels.partition_point(|level| level.length > length);
+        self.levels[index].count -= 1;
+        if self.levels[index].count == 0 {
+            self.levels.remove(index);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.levels.iter().map(|(.., level)| level.len()).sum()
+        self.prefixes.len()
     }
 }

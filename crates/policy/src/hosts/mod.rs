@@ -2,12 +2,14 @@
 
 mod entry;
 mod levels;
+mod sharded;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cilium_proto::cilium::NetworkPolicyHosts;
 use prost::Message;
@@ -15,6 +17,7 @@ use prost::Message;
 use crate::decode::{At, FieldError};
 use crate::hosts::entry::Host;
 use crate::hosts::levels::Levels;
+use crate::hosts::sharded::Sharded;
 use crate::update::{Rejected, UpdateKind};
 
 /// A set of changes to the named resources. Names are identities in decimal.
@@ -37,6 +40,8 @@ pub struct HostUpdate<'a> {
 pub struct HostMap {
     v4: Levels<u32>,
     v6: Levels<u128>,
+    /// The prefixes of each identity: a change finds them without a look at the others.
+    of_identity: Sharded<u32, Arc<[Host]>>,
 }
 
 impl HostMap {
@@ -56,12 +61,14 @@ impl HostMap {
             messages.push((*name, identity, message.host_addresses));
         }
         if delta {
-            let mut replaced: HashSet<u32> = messages.iter().map(|(_, identity, _)| *identity).collect();
-            for name in update.removed {
-                replaced.extend(removed_identity(name)?);
+            for (_, identity, _) in &messages {
+                map.remove(*identity);
             }
-            map.v4.remove(&replaced);
-            map.v6.remove(&replaced);
+            for name in update.removed {
+                if let Some(identity) = removed_identity(name)? {
+                    map.remove(identity);
+                }
+            }
         }
         for (name, identity, hosts) in &messages {
             map.insert_all(*identity, hosts).map_err(|error| Rejected::field_problem(name, None, error))?;
@@ -92,6 +99,9 @@ impl HostMap {
 
     fn insert_all(&mut self, identity: u32, hosts: &[String]) -> Result<(), FieldError> {
         let mut seen = BTreeSet::new();
+        // Two resources may be about one identity.
+        let mut list = self.of_identity.get(&identity).map_or_else(Vec::new, |known| known.to_vec());
+        list.reserve_exact(hosts.len());
         for (index, host) in hosts.iter().enumerate() {
             let inserted = if host.is_empty() {
                 Err("must not be empty".to_owned())
@@ -100,21 +110,36 @@ impl HostMap {
             } else {
                 Err(format!("NetworkPolicyHosts: Duplicate host entry '{host}' for policy {identity}"))
             };
-            inserted.map_err(|problem| FieldError::new("", problem)).at_index("host_addresses", index)?;
+            let inserted = inserted.map_err(|problem| FieldError::new("", problem));
+            list.push(inserted.at_index("host_addresses", index)?);
+        }
+        if !list.is_empty() {
+            self.of_identity.insert(identity, list.into());
         }
         Ok(())
     }
 
-    fn insert(&mut self, identity: u32, host: &str) -> Result<(), String> {
-        let existing = match Host::parse(host, identity)? {
+    fn insert(&mut self, identity: u32, text: &str) -> Result<Host, String> {
+        let host = Host::parse(text, identity)?;
+        let existing = match host {
             Host::V4(address, length) => self.v4.insert(address, length, identity),
             Host::V6(address, length) => self.v6.insert(address, length, identity),
         };
         match existing {
-            None => Ok(()),
+            None => Ok(host),
             Some(existing) => Err(format!(
-                "NetworkPolicyHosts: Duplicate host entry '{host}' for policy {identity}, already mapped to {existing}"
+                "NetworkPolicyHosts: Duplicate host entry '{text}' for policy {identity}, already mapped to {existing}"
             )),
+        }
+    }
+
+    /// Removes all prefixes of an identity.
+    fn remove(&mut self, identity: u32) {
+        for host in self.of_identity.remove(&identity).iter().flat_map(|list| list.iter()) {
+            match *host {
+                Host::V4(address, length) => self.v4.remove(address, length),
+                Host::V6(address, length) => self.v6.remove(address, length),
+            }
         }
     }
 }

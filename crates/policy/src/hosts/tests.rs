@@ -135,4 +135,38 @@ proptest! {
             prop_assert_eq!(map.v4.resolve(address), expected);
         }
     }
+
+    #[test]
+    fn deltas_lead_where_a_full_update_leads(
+        steps in proptest::collection::vec(
+            (0u64..6, proptest::option::of(proptest::collection::btree_set(0u8..12, 0..4))),
+            0..20,
+        ),
+    ) {
+        let mut state: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        let mut map = HostMap::default();
+        for (identity, addresses) in steps {
+            // Identities have addresses of their own, so that no step is refused.
+            let text = |n| if n % 3 == 0 { format!("f00d::{identity}:{n}") } else { format!("10.0.{identity}.{n}") };
+            let removed = identity.to_string();
+            map = if let Some(addresses) = addresses {
+                let list: Vec<String> = addresses.into_iter().map(text).collect();
+                let borrowed: Vec<&str> = list.iter().map(String::as_str).collect();
+                let next = apply(&map, UpdateKind::Delta, false, &[(identity, &borrowed)], &[]).unwrap();
+                state.insert(identity, list);
+                next
+            } else {
+                state.remove(&identity);
+                apply(&map, UpdateKind::Delta, false, &[], &[&removed]).unwrap()
+            };
+            prop_assert_eq!(map.len(), state.values().map(Vec::len).sum::<usize>());
+        }
+        for identity in 0..6 {
+            for n in 0..12 {
+                let address = if n % 3 == 0 { format!("f00d::{identity}:{n}") } else { format!("10.0.{identity}.{n}") };
+                let expected = state.get(&identity).is_some_and(|list| list.contains(&address)).then_some(identity);
+                prop_assert_eq!(resolve(&map, &address).map(u64::from), expected);
+            }
+        }
+    }
 }
