@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -186,6 +188,19 @@ async def test_mysql_chains_are_served_without_the_contrib_filter_and_a_warning_
     line = proxy.wait_for("mysql_proxy")
     assert "cilium-proxylib-egress" in line
     assert "WARNING" in line
+
+
+async def test_status_shows_what_is_in_force_and_what_was_refused(agent, node, bootstrap, run):
+    proxy = run(bootstrap())
+    await enforce(agent, node)
+    bad = resources.policy(POD)
+    bad.ingress_per_port_policies[0].port = 70_000
+    await agent.push(POLICIES, {"7": bad})
+    command = [sys.executable, "-m", "cilium_proxy", "status", "--state-dir", str(proxy.state)]
+    result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1, "an update was refused"
+    assert "1 endpoints, version 1" in result.stdout
+    assert "70000" in result.stdout
 
 
 async def test_health_and_metrics_of_the_chart_are_served(agent, node, bootstrap, run):

@@ -33,6 +33,7 @@ def describe(proxy: Agent) -> dict[str, Any]:
             "error_at": max((one.error_at for one in counts.values() if one.error), default=None),
             "applied_at": max((one.applied_at for one in counts.values() if one.applied_at), default=None),
             "needs_restart": [],
+            "warnings": [],
         },
         "agent": {
             "transport": proxy.client.transport,
