@@ -34,6 +34,10 @@ class Peer:
         else:
             self._reading.set()
 
+    async def sent(self) -> None:
+        """Waits until all data is on its way."""
+        await self._waiting.join()
+
     async def close(self) -> None:
         """Closes the connection."""
         for task in self._tasks:
@@ -61,3 +65,4 @@ class Peer:
                 await loop.sock_sendall(self._socket, data)
                 if fin:
                     self._socket.shutdown(socket.SHUT_WR)
+                self._waiting.task_done()
