@@ -139,7 +139,8 @@ fn port_rules(spec: &PortSpec) -> Result<Option<Vec<PortRule>>, RulesError> {
             L7Spec::Kafka(rules) => RuleSet::Kafka(rules),
             L7Spec::Generic { allow, deny } => RuleSet::Generic { allow, deny },
         };
-        let known = crate::registry::PARSERS.contains(&rule.l7_proto.as_str());
+        // Rules on metadata are an engine's.
+        let known = crate::registry::PARSERS.contains(&rule.l7_proto.as_str()) && !rule.l7_proto.starts_with("envoy.");
         let none = rule.l7_proto.is_empty() && matches!(l7, RuleSet::Any);
         if !known && !none {
             return Ok(None);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::value::Value;
+
 /// A message to decide on.
 #[derive(Debug)]
 pub enum Request<'a> {
@@ -9,6 +11,13 @@ pub enum Request<'a> {
     Header(&'a [u8]),
     /// A command of r2d2.
     R2d2(&'a crate::r2d2::Command<'a>),
+    /// A message as metadata, which the policy's metadata rules decide on.
+    Metadata {
+        /// Name of the filter whose metadata it is.
+        namespace: &'static str,
+        /// The filter's metadata.
+        value: &'a Value,
+    },
     /// A statement of Cassandra.
     Cassandra(&'a crate::cassandra::Statement),
     /// A request of Kafka.
