@@ -10,6 +10,7 @@ mod inject;
 mod instance;
 pub mod kafka;
 pub mod memcache;
+pub mod mongo;
 pub mod mysql;
 mod op;
 mod parser;

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::info::ConnectionInfo;
 use crate::parser::Parser;
-use crate::{cassandra, kafka, memcache, mysql, r2d2, test_parsers};
+use crate::{cassandra, kafka, memcache, mongo, mysql, r2d2, test_parsers};
 
 /// Names of the built-in parsers, as `l7_proto` gives them.
 pub const PARSERS: &[&str] = &[
@@ -38,6 +38,7 @@ pub enum CreateError {
 /// Makes the parser of a new connection.
 pub fn create(name: &str, info: &ConnectionInfo, shared: &Shared) -> Result<Box<dyn Parser>, CreateError> {
     Ok(match name {
+        mongo::NAME => Box::new(mongo::Mongo),
         mysql::NAME => Box::<mysql::Mysql>::default(),
         cassandra::NAME => Box::<cassandra::Cassandra>::default(),
         kafka::NAME => Box::new(kafka::Kafka::new(info, shared.topic_ids.clone())),

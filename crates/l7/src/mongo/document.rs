@@ -1,0 +1,141 @@
+//! Which collections a command touches, and how.
+
+use std::collections::BTreeMap;
+
+use bson::{RawBsonRef, RawDocument};
+
+/// Operations per collection.
+pub(crate) type Collections = BTreeMap<String, Vec<String>>;
+
+/// Deepest nesting that is looked at.
+const DEPTH: usize = 60;
+
+/// A command, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Command {
+    pub(crate) collections: Collections,
+    /// It is part of connecting, and touches no data.
+    pub(crate) handshake: bool,
+}
+
+fn add(collections: &mut Collections, name: String, operations: &[&str]) {
+    let known = collections.entry(name).or_default();
+    for operation in operations {
+        if !known.iter().any(|known| known == operation) {
+            known.push((*operation).to_owned());
+        }
+    }
+}
+
+/// Envoy's name for a command.
+fn kind(command: &str) -> Option<&'static str> {
+    match command {
+        "find" | "aggregate" | "count" | "distinct" | "getMore" | "killCursors" | "listIndexes" | "mapReduce" => {
+            Some("query")
+        }
+        "insert" => Some("insert"),
+        "update" | "findAndModify" | "findandmodify" => Some("update"),
+        "delete" => Some("delete"),
+        _ => None,
+    }
+}
+
+/// Reads a command; `database` is known from elsewhere in old messages. `None` if it is malformed.
+pub(crate) fn command(document: &RawDocument, database: Option<&str>) -> Option<Command> {
+    read(document, database, 0)
+}
+
+fn read(document: &RawDocument, database: Option<&str>, depth: usize) -> Option<Command> {
+    let (name, value) = document.iter().next()?.ok()?;
+    let (name, value) = (name.to_string(), value);
+    let own = document.get("$db").ok()?.and_then(|value| value.as_str());
+    let database = own.or(database)?;
+    let mut collections = Collections::new();
+    match name.as_str() {
+        "hello" | "isMaster" | "ismaster" | "saslStart" | "saslContinue" | "authenticate" | "logout" | "ping"
+        | "endSessions" | "buildInfo" | "buildinfo" => return Some(Command { collections, handshake: true }),
+        "explain" if depth == 0 => return read(value.as_document()?, Some(database), 1),
+        "getMore" => {
+            let collection = document.get("collection").ok()??.as_str()?;
+            add(&mut collections, format!("{database}.{collection}"), &["query", "getMore"]);
+        }
+        "renameCollection" => {
+            for name in [value.as_str()?, document.get("to").ok()??.as_str()?] {
+                add(&mut collections, name.to_owned(), &["renameCollection"]);
+            }
+        }
+        "bulkWrite" => {
+            for namespace in document.get("nsInfo").ok()??.as_array()? {
+                let name = namespace.ok()?.as_document()?.get("ns").ok()??.as_str()?.to_owned();
+                add(&mut collections, name, &["insert", "update", "delete", "bulkWrite"]);
+            }
+        }
+        _ => {
+            // A command about no collection is about the database.
+            let collection = value.as_str().unwrap_or("$cmd");
+            let mut operations: Vec<_> = kind(&name).into_iter().collect();
+            operations.push(&name);
+            add(&mut collections, format!("{database}.{collection}"), &operations);
+        }
+    }
+    if let Some(pipeline) = document.get("pipeline").ok()? {
+        stages(pipeline, database, &mut collections, 0)?;
+    }
+    if let Some(out) = document.get("out").ok()?.filter(|_| name == "mapReduce") {
+        target(out, database, &mut collections);
+    }
+    Some(Command { collections, handshake: false })
+}
+
+/// Other collections that stages read or write, at any depth.
+fn stages(value: RawBsonRef<'_>, database: &str, collections: &mut Collections, depth: usize) -> Option<()> {
+    if depth > DEPTH {
+        return None;
+    }
+    if let Some(array) = value.as_array() {
+        for value in array {
+            stages(value.ok()?, database, collections, depth + 1)?;
+        }
+    }
+    let Some(document) = value.as_document() else { return Some(()) };
+    for field in document {
+        let (name, value) = field.ok()?;
+        let from = |value: RawBsonRef<'_>, key: &str| {
+            let inner = value.as_document().and_then(|document| document.get(key).ok()?);
+            inner.and_then(|name| name.as_str().map(str::to_owned))
+        };
+        match name.as_str() {
+            "$lookup" | "$graphLookup" => {
+                if let Some(collection) = from(value, "from") {
+                    add(collections, format!("{database}.{collection}"), &["query", "aggregate"]);
+                }
+            }
+            "$unionWith" => {
+                if let Some(collection) = value.as_str().map(str::to_owned).or_else(|| from(value, "coll")) {
+                    add(collections, format!("{database}.{collection}"), &["query", "aggregate"]);
+                }
+            }
+            "$out" => target(value, database, collections),
+            "$merge" => match value.as_document().and_then(|document| document.get("into").ok()?) {
+                Some(into) => target(into, database, collections),
+                None => target(value, database, collections),
+            },
+            _ => {}
+        }
+        stages(value, database, collections, depth + 1)?;
+    }
+    Some(())
+}
+
+/// A collection that is written: by name, or by database and name.
+fn target(value: RawBsonRef<'_>, database: &str, collections: &mut Collections) {
+    let field = |keys: &[&str]| {
+        let document = value.as_document()?;
+        keys.iter().find_map(|key| document.get(key).ok()??.as_str())
+    };
+    let database = field(&["db"]).unwrap_or(database);
+    let name = value.as_str().or_else(|| field(&["coll", "replace", "merge", "reduce"]));
+    if let Some(name) = name {
+        add(collections, format!("{database}.{name}"), &["insert", "update"]);
+    }
+}
