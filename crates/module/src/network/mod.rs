@@ -2,6 +2,7 @@
 //! balancing chooses the host, before any byte passes.
 
 pub(crate) mod connected;
+mod inspection;
 mod options;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use crate::enforced;
 use crate::log::{self, PooledEntry};
 use crate::metadata::{Context, UpstreamSocket};
 use crate::network::connected::Waiting;
+use crate::network::inspection::Inspection;
 use crate::target::Target;
 use crate::websocket;
 
@@ -28,18 +30,19 @@ const UPSTREAM_ALT_NAMES: &str = "envoy.network.upstream_subject_alt_names";
 
 pub(crate) struct Factory {
     log: Option<Arc<Queue>>,
+    parsers: bool,
 }
 
 impl Factory {
     pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
         let message = Message::decode(config)?;
-        Ok(Self { log: log::open(&message.access_log_path)? })
+        Ok(Self { log: log::open(&message.access_log_path)?, parsers: !message.proxylib.is_empty() })
     }
 }
 
 impl NetworkFilterFactory for Factory {
     fn filter(&self) -> Rc<dyn NetworkFilter> {
-        Rc::new(Filter { log: self.log.clone(), phase: RefCell::new(Phase::Judged) })
+        Rc::new(Filter { log: self.log.clone(), parsers: self.parsers, phase: RefCell::new(Phase::Judged) })
     }
 }
 
@@ -47,6 +50,8 @@ impl NetworkFilterFactory for Factory {
 enum Phase {
     /// Nothing left to judge.
     Judged,
+    /// Allowed, and asked about again with the client's bytes.
+    Inspected(Box<Inspection>),
     /// Load balancing has not chosen its host yet.
     Waiting { _place: Waiting },
     /// Closed.
@@ -55,6 +60,8 @@ enum Phase {
 
 struct Filter {
     log: Option<Arc<Queue>>,
+    /// The listener runs parsers.
+    parsers: bool,
     phase: RefCell<Phase>,
 }
 
@@ -67,7 +74,10 @@ impl NetworkFilter for Filter {
     }
 
     fn on_read(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
-        self.settle(connection)
+        match self.settle(connection) {
+            Status::Continue => self.inspect(connection),
+            Status::StopIteration => Status::StopIteration,
+        }
     }
 
     fn on_write(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
@@ -94,32 +104,57 @@ impl Filter {
             *self.phase.borrow_mut() = Phase::Waiting { _place: place };
             return Ok(());
         }
-        self.judge(connection, &context)?;
+        if let Some(inspection) = self.judge(connection, &context)? {
+            *self.phase.borrow_mut() = Phase::Inspected(Box::new(inspection));
+        }
         pass_server_name(connection);
         Ok(())
     }
 
-    fn judge(&self, connection: &Connection<'_>, context: &Context<'_>) -> Result<(), String> {
+    fn judge(&self, connection: &Connection<'_>, context: &Context<'_>) -> Result<Option<Inspection>, String> {
         let unwrapped = websocket::destination(connection);
         let destination = unwrapped.or_else(|| connection.local_address()).ok_or("the destination is no IP address")?;
         let state = enforced::load();
         let sni = connection.server_name().unwrap_or_default();
         let target = Target::new(context, destination, &state);
         let policy = context.policy(&state, context.pod);
-        let verdict = policy.port(target.direction, target.port).network(context.proxy_id, target.remote, sni);
+        let port = policy.port(target.direction, target.port);
+        let verdict = port.network(context.proxy_id, target.remote, sni);
+        let identity = target.destination_identity;
         if verdict.allowed {
-            return Ok(());
+            let Some(parser) = port.l7_parser(context.proxy_id, target.remote).filter(|_| !self.parsers) else {
+                return Ok(None);
+            };
+            return Ok(Some(Inspection {
+                parser: parser.to_owned(),
+                direction: target.direction,
+                port: target.port,
+                remote: target.remote,
+                entry: entry(connection, context, context.pod, identity, destination),
+            }));
         }
         let reason = verdict.reason.describe(context.pod).to_string();
-        let identity = target.destination_identity;
-        self.write_log(connection, context, context.pod, identity, destination, &reason, EntryType::Denied);
+        self.write_log(entry(connection, context, context.pod, identity, destination), &reason, EntryType::Denied);
         Err(reason)
+    }
+
+    fn inspect(&self, connection: &mut Connection<'_>) -> Status {
+        let outcome = match &mut *self.phase.borrow_mut() {
+            Phase::Inspected(inspection) => context(connection)
+                .map_err(str::to_owned)
+                .and_then(|context| inspection.judge(&context, &enforced::load(), self.log.as_deref())),
+            _ => return Status::Continue,
+        };
+        match outcome {
+            Ok(()) => Status::Continue,
+            Err(reason) => self.refuse(connection, &reason),
+        }
     }
 
     /// Judges a connection that waited for its host, if it is chosen. HTTP hosts are chosen per request and not seen here.
     fn settle(&self, connection: &mut Connection<'_>) -> Status {
         match &*self.phase.borrow() {
-            Phase::Judged => return Status::Continue,
+            Phase::Judged | Phase::Inspected(_) => return Status::Continue,
             Phase::Refused => return Status::StopIteration,
             Phase::Waiting { .. } if !connection.has_upstream_host() => return Status::Continue,
             Phase::Waiting { .. } => {}
@@ -145,7 +180,7 @@ impl Filter {
             Ok(rule) if judged.policy_name != context.pod => (EntryType::Request, rule.as_deref().unwrap_or_default()),
             Ok(_) => return Ok(()),
         };
-        self.write_log(connection, &context, judged.policy_name, balanced.identity, host, rule, kind);
+        self.write_log(entry(connection, &context, judged.policy_name, balanced.identity, host), rule, kind);
         judged.outcome.map(drop)
     }
 
@@ -155,35 +190,37 @@ impl Filter {
         Status::StopIteration
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what an entry consists of")]
-    fn write_log(
-        &self,
-        connection: &Connection<'_>,
-        context: &Context<'_>,
-        policy_name: &str,
-        destination_identity: u32,
-        destination: SocketAddr,
-        rule: &str,
-        kind: EntryType,
-    ) {
-        let Some(queue) = &self.log else { return };
-        let source = connection.remote_address().map(|address| address.to_string()).unwrap_or_default();
-        let mut entry = PooledEntry::new();
-        entry.init_from_connection(
-            &Ends {
-                policy_name,
-                proxy_id: context.proxy_id,
-                ingress: context.ingress,
-                source_identity: context.source_identity,
-                source_address: &source,
-                destination_identity,
-                destination_address: &destination.to_string(),
-            },
-            log::now(),
-        );
-        entry.set_rule(rule);
-        queue.log(&mut entry, kind);
+    fn write_log(&self, mut entry: PooledEntry, rule: &str, kind: EntryType) {
+        if let Some(queue) = &self.log {
+            entry.set_rule(rule);
+            queue.log(&mut entry, kind);
+        }
     }
+}
+
+/// The connection's access log entry.
+fn entry(
+    connection: &Connection<'_>,
+    context: &Context<'_>,
+    policy_name: &str,
+    destination_identity: u32,
+    destination: SocketAddr,
+) -> PooledEntry {
+    let source = connection.remote_address().map(|address| address.to_string()).unwrap_or_default();
+    let mut entry = PooledEntry::new();
+    entry.init_from_connection(
+        &Ends {
+            policy_name,
+            proxy_id: context.proxy_id,
+            ingress: context.ingress,
+            source_identity: context.source_identity,
+            source_address: &source,
+            destination_identity,
+            destination_address: &destination.to_string(),
+        },
+        log::now(),
+    );
+    entry
 }
 
 /// Out of a websocket, a connection goes where its other end wanted it to.

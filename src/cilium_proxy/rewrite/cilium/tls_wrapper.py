@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cilium_proxy.api import from_dict, messages, pack, type_url
+from cilium_proxy.api import from_dict, messages, pack, type_url, unpack
 from cilium_proxy.rewrite.cilium.errors import RewriteError
 from cilium_proxy.rewrite.cilium.options import TlsContexts
-from cilium_proxy.rewrite.dynamic_module import NETWORK_FILTER
+from cilium_proxy.rewrite.dynamic_module import METADATA, NETWORK_FILTER
 
 VERDICT = "cilium.tls.upstream"
 """Key of the filter state in which the listener filter leaves the upstream verdict."""
@@ -74,7 +74,17 @@ def split_chains(listener: Any, contexts: TlsContexts, path: tuple[str, ...]) ->
         _share_verdict(chain)
     del listener.filter_chains[:]
     listener.filter_chains.extend(chains)
+    _choose(listener)
     return True
+
+
+def _choose(listener: Any) -> None:
+    """Has the metadata filter choose among the chains, before it is rewritten itself."""
+    for item in listener.listener_filters:
+        if item.typed_config.type_url == METADATA:
+            metadata = unpack(item.typed_config)
+            metadata.tls_chains = True
+            item.typed_config.CopyFrom(pack(metadata))
 
 
 def _wrapped(holder: Any, url: str) -> bool:

@@ -236,16 +236,21 @@ class HttpCase:
             self.result.failures.append(Failure(number, what, json.dumps(expected), json.dumps(got)))
 
 
-async def exchange(address: tuple[str, int], headers: list[list[str]]) -> tuple[int | None, str]:
-    """Sends a request and gives status and body; no status when the connection was closed instead."""
+def http_message(headers: list[list[str]]) -> bytes:
+    """A request without a body, from its headers with pseudo headers."""
     pseudo = {name: value for name, value in headers if name.startswith(":")}
     lines = [f"{pseudo[':method']} {pseudo[':path']} HTTP/1.1", f"host: {pseudo.get(':authority', '')}"]
     lines += [f"{name}: {value}" for name, value in headers if not name.startswith(":")]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+async def exchange(address: tuple[str, int], headers: list[list[str]]) -> tuple[int | None, str]:
+    """Sends a request and gives status and body; no status when the connection was closed instead."""
     try:
         async with asyncio.timeout(http_proxy.PATIENCE):
             reader, writer = await asyncio.open_connection(*address)
             try:
-                writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+                writer.write(http_message(headers))
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:-2])
                 body = await reader.readexactly(int(fields.get("content-length", 0)))

@@ -1,4 +1,7 @@
-"""Kind `tcp`: bytes through a real Envoy with `cilium.network` and a TCP proxy, step by step."""
+"""Kind `tcp`: bytes through a real Envoy with `cilium.network` and a TCP proxy, step by step.
+
+Cases with TLS have the reference's `cilium.tls_wrapper` sockets, rewritten as an agent's resources are.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,27 @@ import contextlib
 import json
 import operator
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cilium_proxy.testing.vectors import http_proxy
-from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS
-from cilium_proxy.testing.vectors.http_listener import chain, listener, tcp_proxy
+from cilium_proxy.api import from_dict, messages, pack, to_dict, unpack
+from cilium_proxy.rewrite.cilium import Options, rewrite_message
+from cilium_proxy.testing.vectors import http_proxy, tcp_contexts
+from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS, http_message
+from cilium_proxy.testing.vectors.http_listener import chain, connection_manager, listener, tcp_proxy
 from cilium_proxy.testing.vectors.http_proxy import HOSTS, PATIENCE, POLICIES, VectorProxy, VectorProxyError
 from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError
+from cilium_proxy.testing.vectors.tcp_certificates import NAME, Certificates
 from cilium_proxy.testing.vectors.tcp_peer import Peer
+from cilium_proxy.testing.vectors.tcp_tls_peer import TlsPeer
 
 Json = dict[str, Any]
 
 IP = "127.0.0.1"
+_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _COMPARE: dict[str, Callable[[int, int], bool]] = {"eq": operator.eq, "ge": operator.ge, "gt": operator.gt}
 
 
@@ -30,12 +40,10 @@ def run(document: Any) -> Iterator[Result]:
         raise UnusableError("a tcp vector file has policies and cases")
     for case in document["cases"]:
         result = Result(str(case.get("name", "unnamed")))
-        if case.get("kind", "tcp") != "tcp":
-            result.unusable = f"cases of kind {case['kind']!r} need TLS by policy"
-            yield result
-            continue
+        made = {"tcp": TcpCase, "tls_http": TlsHttpCase}.get(case.get("kind", "tcp"), TlsCase)
         try:
-            asyncio.run(TcpCase(document, case, result).run())
+            with tempfile.TemporaryDirectory(prefix="cv-") as directory:
+                asyncio.run(made(document, case, result, Path(directory)).run())
         except KeyError as error:
             result.unusable = f"{error} is missing"
         except VectorProxyError as error:
@@ -48,17 +56,23 @@ def run(document: Any) -> Iterator[Result]:
 class TcpCase:
     """One case: a proxy, a client and an upstream."""
 
-    def __init__(self, document: Json, case: Json, result: Result) -> None:
+    cluster = "cluster1"
+
+    def __init__(self, document: Json, case: Json, result: Result, directory: Path) -> None:
         self.result = result
+        self.directory = directory
         self.server = socket.create_server((IP, 0))
         self.server.setblocking(False)
         self.upstream_port = self.server.getsockname()[1]
         with socket.create_server((IP, 0)) as probe:
             self.port = probe.getsockname()[1]
-        policies = json.dumps(document["policies"][case["policy"]]["resources"])
-        self.policies = json.loads(policies.replace(PORT, str(self.upstream_port)))
         self.case = case
-        self.peers: dict[str, Peer] = {}
+        self.peers: dict[str, Peer | TlsPeer] = {}
+        policies = json.dumps(document["policies"][case["policy"]]["resources"])
+        self.policies = json.loads(self._prepare(policies.replace(PORT, str(self.upstream_port))))
+
+    def _prepare(self, policies: str) -> str:
+        return policies
 
     async def run(self) -> None:
         """Starts the proxy and runs the steps until one fails: the others build on it."""
@@ -67,7 +81,7 @@ class TcpCase:
         try:
             async with http_proxy.start(
                 lambda log: [self._listener(log, limits.get("downstream"))],
-                lambda _log: [http_proxy.cluster("cluster1", (IP, self.upstream_port), **options)],
+                lambda _log: [self._cluster(options)],
             ) as proxy:
                 hosts = [{"policy": SOURCE_INGRESS, "host_addresses": [IP]}]
                 await proxy.publish(HOSTS, http_proxy.hosts(hosts))
@@ -91,10 +105,19 @@ class TcpCase:
         ingress = bool(self.case.get("is_ingress"))
         local = {"endpoint_ip": IP, "port": self.upstream_port} | ({} if ingress else {"destination_ip": IP})
         metadata = {"is_ingress": ingress, "use_nphds": True, "local_endpoint": local}
-        made = listener((IP, self.port), metadata, chain(tcp_proxy("cluster1"), log))
+        made = listener((IP, self.port), metadata, chain(self._last(log), log))
         if limit:
             made.per_connection_buffer_limit_bytes.value = limit
         return made
+
+    def _last(self, _log: Path) -> Any:
+        return tcp_proxy(self.cluster)
+
+    def _cluster(self, options: Json) -> Json:
+        return http_proxy.cluster(self.cluster, (IP, self.upstream_port), **options)
+
+    def _upstream(self, connection: socket.socket) -> Peer | TlsPeer:
+        return Peer(connection)
 
     async def _step(self, proxy: VectorProxy, step: Json) -> tuple[str, str] | None:
         if "do" in step:
@@ -107,10 +130,7 @@ class TcpCase:
         who, _, verb = action.partition("_")
         match verb:
             case "connect":
-                connection = socket.socket()
-                connection.setblocking(False)
-                await asyncio.get_running_loop().sock_connect(connection, (IP, self.port))
-                self.peers["client"] = Peer(connection)
+                self.peers["client"] = Peer(await self._connect())
             case "send":
                 self.peers[who].send(_data(step["data"]), bool(step.get("fin")))
             case "read_disable":
@@ -124,6 +144,12 @@ class TcpCase:
                     await proxy.admin.request("POST", "/quitquitquit")
             case _:
                 raise KeyError(action)
+
+    async def _connect(self) -> socket.socket:
+        connection = socket.socket()
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (IP, self.port))
+        return connection
 
     async def _expect(self, proxy: VectorProxy, step: Json) -> tuple[str, str] | None:
         wanted = step["expect"]
@@ -141,6 +167,9 @@ class TcpCase:
                 return None if ended else ("the end", f"{len(peer.received)} bytes")
             case "still_open":
                 return None
+            case "tls_handshake" if isinstance(peer, TlsPeer):
+                shaken = await http_proxy.eventually(peer.shaken.is_set)
+                return None if shaken else ("a handshake", "none")
         raise KeyError(wanted)
 
     async def _accept(self) -> tuple[str, str] | None:
@@ -149,11 +178,11 @@ class TcpCase:
                 connection, _ = await asyncio.get_running_loop().sock_accept(self.server)
         except TimeoutError:
             return "a connection", "none"
-        self.peers["upstream"] = Peer(connection)
+        self.peers["upstream"] = self._upstream(connection)
         return None
 
     @staticmethod
-    async def _received(peer: Peer, step: Json) -> tuple[str, str] | None:
+    async def _received(peer: Peer | TlsPeer, step: Json) -> tuple[str, str] | None:
         if "total_bytes" in step:
             total = step["total_bytes"]
             await http_proxy.eventually(lambda: len(peer.received) >= total)
@@ -180,6 +209,112 @@ class TcpCase:
                 return None
             if asyncio.get_running_loop().time() >= deadline:
                 return f"{step['name']} {step['cmp']} {value}", str(got)
+
+
+class TlsCase(TcpCase):
+    """A case with the policy's TLS towards the upstream, and towards a client that speaks it."""
+
+    cluster = "tls-cluster"
+
+    def _prepare(self, policies: str) -> str:
+        self.certificates = Certificates(self.directory)
+        return self.certificates.replaced(policies)
+
+    @property
+    def _options(self) -> Options:
+        pem = self.certificates.pem
+        secrets = {
+            "tls-certs": {"certificate_chain": pem("proxy.pem"), "private_key": pem("proxy.key")},
+            "ca-certs": {"trusted_ca": pem("ca.pem")},
+        }
+        return Options(contexts=tcp_contexts.contexts(self.policies, secrets), privileged_sockets=False)
+
+    def _listener(self, log: Path, limit: int | None) -> Any:
+        made = super()._listener(log, limit)
+        # As an agent's: the wrapper is the socket of connections in which the inspector found TLS.
+        metadata = unpack(made.listener_filters[0].typed_config).filter_config
+        own = messages("cilium.BpfMetadata").FromString(unpack(metadata).value)
+        made.listener_filters[0].typed_config.CopyFrom(pack(own))
+        if self.case["kind"] != "tls_origination":
+            self._inspect(made)
+        made.filter_chains.add().CopyFrom(made.filter_chains[0])
+        raw, tls = made.filter_chains
+        raw.filter_chain_match.transport_protocol = "raw_buffer"
+        tls.filter_chain_match.transport_protocol = "tls"
+        tls.transport_socket.name = "cilium.tls_wrapper"
+        tls.transport_socket.typed_config.CopyFrom(pack(messages("cilium.DownstreamTlsWrapperContext")()))
+        rewrite_message(made, self._options)
+        return made
+
+    @staticmethod
+    def _inspect(made: Any) -> None:
+        # A plain client may be silent, which the inspector would wait for.
+        inspector = {"name": "tls_inspector", "typed_config": {"@type": f"type.googleapis.com/{_INSPECTOR}"}}
+        made.listener_filters.insert(0, from_dict("envoy.config.listener.v3.ListenerFilter", inspector))
+
+    def _cluster(self, options: Json) -> Json:
+        wrapper = {"@type": "type.googleapis.com/cilium.UpstreamTlsWrapperContext"}
+        socket_options = {"transport_socket": {"name": "cilium.tls_wrapper", "typed_config": wrapper}}
+        made = from_dict("envoy.config.cluster.v3.Cluster", super()._cluster({**options, **socket_options}))
+        rewrite_message(made, self._options)
+        return to_dict(made)
+
+    def _upstream(self, connection: socket.socket) -> Peer | TlsPeer:
+        return TlsPeer(connection, self.certificates.server("upstream"))
+
+    async def _do(self, proxy: VectorProxy, step: Json) -> None:
+        if step["do"] == "client_connect_tls":
+            self.peers["client"] = TlsPeer(await self._connect(), self.certificates.client(), NAME)
+        else:
+            await super()._do(proxy, step)
+
+
+class TlsHttpCase(TlsCase):
+    """A case whose client speaks HTTP over TLS; the upstream answers 200 without a body."""
+
+    def _last(self, log: Path) -> Any:
+        made = connection_manager(log)
+        made.route_config.virtual_hosts[0].require_tls = type(made.route_config.virtual_hosts[0]).ALL
+        made.route_config.virtual_hosts[0].routes[0].route.cluster = self.cluster
+        return made
+
+    def _cluster(self, options: Json) -> Json:
+        http = {
+            "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+            "upstream_http_protocol_options": {"auto_sni": True, "auto_san_validation": True},
+            "explicit_http_config": {"http_protocol_options": {}},
+        }
+        return super()._cluster({**options, "typed_extension_protocol_options": {_HTTP_OPTIONS: http}})
+
+    async def _step(self, proxy: VectorProxy, step: Json) -> tuple[str, str] | None:
+        if step.get("do") == "http_request":
+            return await self._request(step)
+        return await super()._step(proxy, step)
+
+    async def _request(self, step: Json) -> tuple[str, str] | None:
+        expect = step["expect"]
+        answering = asyncio.create_task(self._answer())
+        client = self.peers["client"]
+        client.send(http_message(step["headers"]))
+        status_line = await http_proxy.eventually(lambda: b"\r\n\r\n" in client.received)
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        got = {
+            "status": int(bytes(client.received).split(b" ", 2)[1]) if status_line else None,
+            "reached_upstream": bool("upstream" in self.peers and self.peers["upstream"].received),
+        }
+        got["upstream_tls"] = got["reached_upstream"]
+        wrong = [name for name in got if name in expect and expect[name] != got[name]]
+        return (
+            (str({name: expect[name] for name in wrong}), str({name: got[name] for name in wrong})) if wrong else None
+        )
+
+    async def _answer(self) -> None:
+        connection, _ = await asyncio.get_running_loop().sock_accept(self.server)
+        peer = self.peers["upstream"] = self._upstream(connection)
+        await http_proxy.eventually(lambda: b"\r\n\r\n" in peer.received)
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        await asyncio.Event().wait()
 
 
 def _data(data: Json) -> bytes:
