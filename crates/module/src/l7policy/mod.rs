@@ -137,7 +137,12 @@ impl Filter {
 
         let port = context.policy(&state, context.pod).port(target.direction, target.port);
         let mut findings = HeaderLog::default();
-        let verdict = port.http(context.proxy_id, target.remote, &mut headers, &mut findings);
+        // Policy may have changed since the connection was allowed.
+        let server_name = info.attribute(Attribute::RequestedServerName).unwrap_or_default();
+        let mut verdict = port.network(context.proxy_id, target.remote, server_name);
+        if verdict.allowed {
+            verdict = port.http(context.proxy_id, target.remote, &mut headers, &mut findings);
+        }
         let reason = (!verdict.allowed).then(|| verdict.reason.describe(context.pod).to_string());
         if let (Some(queue), Some(mut entry)) = (&self.config.log, entry) {
             entry.update_from_request(identity, destination_text, headers.iter());
