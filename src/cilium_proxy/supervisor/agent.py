@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from cilium_proxy.supervisor.admin import Admin
 from cilium_proxy.supervisor.agent_arguments import AgentArguments
 from cilium_proxy.supervisor.command import EnvoyCommand, binary, module
 from cilium_proxy.supervisor.control import ControlServer
+from cilium_proxy.supervisor.health_events import FLUSH_INTERVAL, HealthEvents
 from cilium_proxy.supervisor.privileges import Privileges
 from cilium_proxy.supervisor.supervisor import Supervisor
 
@@ -38,6 +39,7 @@ INSTANCE = "cilium-envoy"
 INIT_TIMEOUT = 30
 """Seconds Envoy waits for policies before it opens listeners, which deny until then; the bootstrap's own for xDS."""
 
+_FLUSH = "--file-flush-interval-msec"
 _XDS, _POLICY, _BOOTSTRAP, _ADMIN = "xds.sock", "policy.sock", "bootstrap.json", "admin.sock"
 
 
@@ -76,7 +78,8 @@ def agent_command(arguments: AgentArguments, bootstrap: Path | None) -> EnvoyCom
     """Envoy with the options it was given and our bootstrap. Raises MissingError."""
     config = () if bootstrap is None else ("--config-path", str(bootstrap))
     environment = {**os.environ, "ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(module().parent)}
-    return EnvoyCommand(argv=(str(binary()), *config, *arguments.envoy), environment=environment)
+    flush = () if arguments.value(_FLUSH) else (_FLUSH, str(FLUSH_INTERVAL))
+    return EnvoyCommand(argv=(str(binary()), *config, *arguments.envoy, *flush), environment=environment)
 
 
 class Agent:
@@ -91,6 +94,8 @@ class Agent:
         privileges: Privileges | None,
     ) -> None:
         self.started_at = time.time()
+        self.health_events = HealthEvents(directory)
+        options = replace(options, health_events=self.health_events)
         self.directory = directory
         self.bootstrap = bootstrap
         self.channel = PolicyChannel(directory / _POLICY, required=(POLICIES,))
@@ -121,7 +126,7 @@ class Agent:
         Raises supervisor.StartError when Envoy does not start, OSError when a socket cannot be listened on.
         """
         async with contextlib.AsyncExitStack() as stack:
-            for server in (self._control, self.channel, self._xds, self.client):
+            for server in (self._control, self.health_events, self.channel, self._xds, self.client):
                 stack.push_async_callback(server.close)
                 await server.start()
             stack.push_async_callback(self.forwarder.close)

@@ -1,6 +1,7 @@
 """Sockets of listeners, contrib filters, health checks."""
 
 import socket
+from pathlib import Path
 
 import pytest
 from tests.agent import resources
@@ -8,6 +9,7 @@ from tests.agent import resources
 from cilium_proxy import api
 from cilium_proxy.rewrite.cilium import Options, RewriteError
 from cilium_proxy.rewrite.cilium.health_check import fifo_path
+from cilium_proxy.supervisor.health_events import HealthEvents
 
 AGENT = resources.Agent()
 PRIVATE = 0x43494C
@@ -97,12 +99,18 @@ def test_health_events_without_a_reader_are_left_out_with_a_warning(made):
 
 
 def test_health_events_go_to_the_fifo_of_their_socket(made, tmp_path):
-    after = made(checked("/run/health.sock"), Options(health_events=tmp_path))
+    after = made(checked("/run/health.sock"), Options(health_events=HealthEvents(tmp_path)))
     sink = api.unpack(after.message.health_checks[0].event_logger[0].typed_config)
     assert sink.event_log_path == str(fifo_path(tmp_path, "/run/health.sock"))
+    assert Path(sink.event_log_path).is_fifo()
     assert after.warnings == ()
 
 
 def test_a_health_sink_without_path_is_refused(made):
     with pytest.raises(RewriteError, match="needs the path"):
         made(checked(""))
+
+
+def test_a_health_sink_whose_fifo_cannot_be_made_is_refused(made, tmp_path):
+    with pytest.raises(RewriteError, match="no FIFO"):
+        made(checked("/run/health.sock"), Options(health_events=HealthEvents(tmp_path / "absent")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +19,22 @@ class TlsContexts:
     upstream: Mapping[str, Any] = field(default_factory=dict)
 
 
+class EventSinks(Protocol):
+    """Takes health-check events from Envoy."""
+
+    def fifo(self, socket_path: str) -> Path:
+        """A FIFO that is read, whose events go to the Unix socket."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How resources become stock ones.
 
     `privileged_sockets`: listeners are marked and transparent, which needs the privileged service.
-    `health_events`: directory of the FIFOs that stand for health-check event sinks; None removes the sinks.
+    `health_events`: makes the FIFOs that stand for health-check event sinks; None removes the sinks.
     """
 
     contexts: TlsContexts = field(default_factory=TlsContexts)
     privileged_sockets: bool = True
-    health_events: Path | None = None
+    health_events: EventSinks | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from cilium_proxy.api import InvalidAnyError, pack, type_url, unpack
 from cilium_proxy.rewrite import dynamic_module
-from cilium_proxy.rewrite.cilium import contrib, health_check, listener, tls_wrapper
+from cilium_proxy.rewrite.cilium import contrib, health_check, listener, tls_wrapper, websocket
 from cilium_proxy.rewrite.cilium.errors import RewriteError
 from cilium_proxy.rewrite.cilium.options import Options
 
@@ -87,7 +87,8 @@ class _Walk:
                 split = tls_wrapper.split_chains(message, self.options.contexts, path)
                 return listener.prepare(message, self.options.privileged_sockets, path) or split
             case "envoy.config.listener.v3.FilterChain":
-                return contrib.drop(message, path, self.warnings)
+                early = websocket.take_early_data(message, path)
+                return contrib.drop(message, path, self.warnings) or early
             case "envoy.config.cluster.v3.Cluster":
                 return tls_wrapper.guard_cluster(message, self.options.contexts, path)
             case "envoy.config.core.v3.HealthCheck":
