@@ -146,7 +146,7 @@ async def test_http_rules_apply_to_identities_of_the_ipcache(
     assert statuses == ["200", "403"]
 
 
-async def test_the_server_sees_the_client_s_address_and_the_datapath_its_identity(
+async def test_the_server_sees_the_client_s_address_where_it_may_and_the_datapath_its_identity(
     node: Node, network: Network, family: int, ingress: bool
 ) -> None:
     mark = (CLIENT << 16) | (0x0A00 if ingress else 0x0B00)
@@ -156,7 +156,10 @@ async def test_the_server_sees_the_client_s_address_and_the_datapath_its_identit
     listener = node.resources.tcp() if not ingress else ingress_tcp(node.resources)
     await node.deliver(listener, rules)
     own, seen = (await node.ask("-c", ASK, network.server.address(family), str(PORT))).splitlines()
-    assert seen.split()[0] == own.split()[0] == network.client.address(family)
+    client = network.client.address(family)
+    assert own.split()[0] == client
+    # Towards a pod of the node itself the datapath could not route the replies.
+    assert seen.split()[0] == (network.node.address(family) if ingress else client)
     assert network.packets_with_mark(mark) > 0
 
 
