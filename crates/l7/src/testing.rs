@@ -1,17 +1,22 @@
 //! A connection under simple rules, for the tests of parsers.
 
+use std::collections::BTreeMap;
+
 use crate::connection::{Closed, Connection, Limits, Site};
 use crate::info::ConnectionInfo;
 use crate::record::{EntryType, KafkaEntry, L7, Record};
 use crate::registry::Shared;
+use crate::request::{Decision, Request};
 use crate::rules::{CompiledRules, GenericRule, KafkaRule, RuleSet, compile_rules};
-use std::collections::BTreeMap;
+use crate::value::Value;
 
 /// One connection and what came of it.
 pub(crate) struct Harness {
     parser: &'static str,
     connection: Connection,
     rules: CompiledRules,
+    /// For parsers with metadata: the only one that is allowed.
+    metadata: Option<(String, Vec<String>)>,
     pub(crate) records: Vec<Record>,
 }
 
@@ -36,9 +41,15 @@ impl Harness {
         Self::with_rules("kafka", compile_rules("kafka", RuleSet::Kafka(allow)).unwrap())
     }
 
+    /// Allows these operations on a resource, and nothing else.
+    pub(crate) fn metadata(parser: &'static str, resource: &str, operations: &[&str]) -> Self {
+        let operations = operations.iter().map(|operation| (*operation).to_owned()).collect();
+        Self { metadata: Some((resource.to_owned(), operations)), ..Self::with_rules(parser, CompiledRules::default()) }
+    }
+
     pub(crate) fn with_rules(parser: &'static str, rules: CompiledRules) -> Self {
         let connection = Connection::new(parser, info(), &Shared::default(), Limits::default()).unwrap();
-        Self { parser, connection, rules, records: Vec::new() }
+        Self { parser, connection, rules, metadata: None, records: Vec::new() }
     }
 
     /// Replaces the rules.
@@ -57,7 +68,15 @@ impl Harness {
 
     fn feed(&mut self, reply: bool, data: &[u8]) -> Result<Vec<u8>, Closed> {
         let rules = &self.rules;
-        let policy = |request: &crate::request::Request<'_>| rules.decide(request);
+        let metadata = &self.metadata;
+        let policy = |request: &Request<'_>| match (request, metadata) {
+            (Request::Metadata { value, .. }, Some((resource, operations))) => {
+                let Some(Value::List(asked)) = value.get(resource) else { return Decision::DENIED };
+                let known = |asked: &Value| operations.iter().any(|known| *asked == Value::String(known.clone()));
+                Decision { allowed: asked.iter().all(known), rule: None }
+            }
+            (request, _) => rules.decide(request),
+        };
         let site = Site { policy: &policy, log: &mut self.records };
         Ok(self.connection.on_data(site, reply, false, data)?.bytes(data).to_vec())
     }

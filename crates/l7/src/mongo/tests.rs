@@ -1,1 +1,82 @@
+use bson::{RawDocumentBuf, rawdoc};
+use proptest::prelude::*;
 
+use crate::mongo::NAME;
+use crate::testing::{Harness, transcript};
+
+fn message(id: i32, code: i32, body: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(16 + body.len()).unwrap();
+    [&[length, id, 0, code].map(i32::to_le_bytes).concat(), body].concat()
+}
+
+fn body(document: &RawDocumentBuf) -> Vec<u8> {
+    [&[0, 0, 0, 0, 0][..], document.as_bytes()].concat()
+}
+
+fn msg(id: i32, document: &RawDocumentBuf) -> Vec<u8> {
+    message(id, 2013, &body(document))
+}
+
+fn harness() -> Harness {
+    Harness::metadata(NAME, "db.c", &["query", "find", "aggregate"])
+}
+
+#[test]
+fn denied_commands_are_answered_by_number() {
+    let mut harness = harness();
+    let find = msg(1, &rawdoc! { "find": "c", "$db": "db" });
+    assert_eq!(harness.client(&[find.clone(), msg(7, &rawdoc! { "insert": "c", "$db": "db" })].concat()), find);
+    let reply = harness.reverse(true);
+    assert_eq!(reply[8..12], 7_i32.to_le_bytes());
+    assert_eq!(harness.records[1].fields()["collections"], "db.c: insert");
+    assert_eq!(harness.denied(), 1);
+}
+
+#[test]
+fn stages_cannot_reach_other_collections() {
+    for stage in [
+        rawdoc! { "$lookup": { "from": "secret" } },
+        rawdoc! { "$facet": { "x": [{ "$unionWith": "secret" }] } },
+        rawdoc! { "$out": "secret" },
+        rawdoc! { "$merge": { "into": { "db": "other", "coll": "c" } } },
+    ] {
+        let mut array = bson::RawArrayBuf::new();
+        array.push(stage);
+        let command = rawdoc! { "aggregate": "c", "pipeline": array, "$db": "db" };
+        assert_eq!(harness().client(&msg(1, &command)), b"");
+    }
+}
+
+#[test]
+fn connecting_works_under_any_rules() {
+    let hello = msg(1, &rawdoc! { "hello": 1, "$db": "admin" });
+    assert_eq!(harness().client(&hello), hello);
+}
+
+#[test]
+fn compressed_messages_are_read_and_bombs_close() {
+    let plain = body(&rawdoc! { "find": "secret", "$db": "db" });
+    let compressed = |size: i32, data: &[u8]| {
+        message(1, 2012, &[&[2013, size].map(i32::to_le_bytes).concat()[..], &[1], data].concat())
+    };
+    let data = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
+    assert_eq!(harness().client(&compressed(i32::try_from(plain.len()).unwrap(), &data)), b"");
+    assert!(harness().try_client(&compressed(i32::MAX, &data)).is_err());
+    assert!(harness().try_client(&compressed(3, &data)).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_cutting_gives_the_same_result(cuts in prop::collection::vec(1_usize..60, 1..20)) {
+        let find = |id, name: &str| msg(id, &rawdoc! { "find": name, "$db": "db" });
+        let conversation = vec![(false, [find(1, "c"), find(2, "x"), find(3, "c")].concat()), (true, find(9, "c"))];
+        let whole = transcript(&mut harness(), &conversation, &[]);
+        prop_assert_eq!(&whole.3, &None);
+        prop_assert_eq!(whole, transcript(&mut harness(), &conversation, &cuts));
+    }
+
+    #[test]
+    fn arbitrary_bodies_never_panic(code in prop::sample::select(vec![2001, 2002, 2004, 2005, 2006, 2007, 2012, 2013]), body in prop::collection::vec(any::<u8>(), 0..90)) {
+        transcript(&mut harness(), &[(false, message(1, code, &body))], &[]);
+    }
+}

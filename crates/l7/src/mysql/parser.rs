@@ -1,6 +1,6 @@
 //! The parser of one MySQL connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::mysql::NAME;
 use crate::mysql::packet::{HEADER, Handshake, error, handshake, header, lenenc};
@@ -160,7 +160,7 @@ impl Mysql {
             if access.session {
                 continue;
             }
-            let decision = ask(context, access.tables, "statement");
+            let decision = ask(context, access.tables, "tables");
             if !decision.allowed {
                 return Ok(refuse(context, ACCESS_DENIED, "42000", "command denied by policy"));
             }
@@ -216,13 +216,19 @@ impl Mysql {
 }
 
 /// Asks the policy, and writes the record of its answer.
-fn ask(context: &mut Context<'_>, tables: std::collections::BTreeMap<String, Vec<String>>, kind: &str) -> Decision {
+fn ask(context: &mut Context<'_>, tables: BTreeMap<String, Vec<String>>, kind: &'static str) -> Decision {
     let describe = |(table, operations): (&String, &Vec<String>)| format!("{table}: {}", operations.join(" "));
     let text = tables.iter().map(describe).collect::<Vec<_>>().join(", ");
-    let value = Value::lists(tables);
-    let decision = context.decide(&Request::Metadata { namespace: NAME, value: &value });
-    let name = if kind.is_empty() { "upgrade" } else { "tables" };
-    context.log_decision(&decision, L7::generic(NAME, [(name, text)]));
+    // Each table is decided on alone: one that is allowed must not carry another along.
+    let mut decision = Decision::DENIED;
+    for (table, operations) in tables {
+        let value = Value::lists([(table, operations)].into());
+        decision = context.decide(&Request::Metadata { namespace: NAME, value: &value });
+        if !decision.allowed {
+            break;
+        }
+    }
+    context.log_decision(&decision, L7::generic(NAME, [(kind, text)]));
     decision
 }
 
