@@ -216,3 +216,26 @@ async def test_health_and_metrics_of_the_chart_are_served(agent, node, bootstrap
         assert health.text.strip() == "LIVE"
         metrics = await http.get(f"http://127.0.0.1:{ports['envoy-prometheus-metrics-listener']}/metrics")
         assert "envoy_server_live" in metrics.text
+
+
+async def test_requests_go_on_while_policies_change_and_the_agent_restarts(agent, node, bootstrap, run, client):
+    run(bootstrap())
+    await enforce(agent, node)
+    done = asyncio.Event()
+    statuses = []
+
+    async def requests():
+        connection = client()
+        while not done.is_set():
+            statuses.append(await status(connection, "/public"))
+
+    loads = [asyncio.create_task(requests()) for _ in range(4)]
+    for turn in range(60):
+        if turn == 30:
+            await agent.restart()
+            await enforce(agent, node)
+        rules = [*ALLOWED, resources.path_rule(f"/{turn}", 43)]
+        assert (await agent.push(POLICIES, {"7": resources.policy(POD, rules=rules)})).error is None
+    done.set()
+    await asyncio.gather(*loads)
+    assert set(statuses) == {200}

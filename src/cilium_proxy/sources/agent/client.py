@@ -119,17 +119,16 @@ class AgentClient:
             finally:
                 watching.cancel()
                 self.connected[what] = False
-            if stream.answered:
+            if stream.answered.is_set():
                 backoff.reset()
-            if stream.answered or lost_at is None:
+            if stream.answered.is_set() or lost_at is None:
                 lost_at = time.monotonic()
                 _log.warning("agent: stream for %s: %s; connecting again, the last state stays enforced", what, reason)
             await asyncio.sleep(backoff.pause())
 
     async def _watch(self, stream: Stream, what: str, lost_at: float | None) -> None:
         """Reports that the agent answers again."""
-        while not stream.answered:  # noqa: ASYNC110 - the stream has no event for it
-            await asyncio.sleep(0.05)
+        await stream.answered.wait()
         self.connected[what] = True
         away = "" if lost_at is None else f" again after {time.monotonic() - lost_at:.1f} s"
         _log.info("agent: stream for %s is up%s", what, away)

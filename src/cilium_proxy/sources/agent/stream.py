@@ -56,7 +56,8 @@ class Stream(abc.ABC):
         self.node = node
         self.sink = sink
         self.fixed_type = fixed_type
-        self.answered = False
+        # Set with the first response.
+        self.answered = asyncio.Event()
         self._node_sent = False
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -66,11 +67,11 @@ class Stream(abc.ABC):
         writing = asyncio.create_task(self._write(call))
         try:
             async for raw in call:
-                self.answered = True
+                self.answered.set()
                 await self._receive(raw)
-            _check(await call.code(), await call.details(), self.answered)
+            _check(await call.code(), await call.details(), self.answered.is_set())
         except grpc.aio.AioRpcError as error:
-            _check(error.code(), error.details(), self.answered)
+            _check(error.code(), error.details(), self.answered.is_set())
             raise
         finally:
             call.cancel()
