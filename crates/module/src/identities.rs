@@ -74,13 +74,13 @@ impl Source {
         let name = if message.ipcache_name.is_empty() { ipcache::DEFAULT_NAME } else { &message.ipcache_name };
         let ttl = duration(message.cache_entry_ttl.as_ref(), ipcache::DEFAULT_ENTRY_TTL);
         let gc_interval = duration(message.cache_gc_interval.as_ref(), ipcache::DEFAULT_GC_INTERVAL);
-        Self::cached(open_cache(&message.bpf_root, name, gc_interval), ttl)
+        Self::cached(&open_cache(&message.bpf_root, name, gc_interval), ttl)
     }
 
-    fn cached(cache: Arc<IpCache>, ttl: Duration) -> Result<Self, ConfigError> {
+    fn cached(cache: &Arc<IpCache>, ttl: Duration) -> Result<Self, ConfigError> {
         for (number, slot) in (Self::FIRST_CACHE..).zip(&SOURCES) {
-            let held = slot.get_or_init(|| Cached { cache: Arc::clone(&cache), ttl });
-            if Arc::ptr_eq(&held.cache, &cache) && held.ttl == ttl {
+            let held = slot.get_or_init(|| Cached { cache: Arc::clone(cache), ttl });
+            if Arc::ptr_eq(&held.cache, cache) && held.ttl == ttl {
                 return Ok(Self(number));
             }
         }

@@ -55,6 +55,10 @@ struct Filter {
 }
 
 /// The entry that the request fills and the response completes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most requests have one of their own: a box would be one allocation more"
+)]
 enum Record {
     /// No access log, or an upstream filter, which leaves the entry to the downstream one.
     None,

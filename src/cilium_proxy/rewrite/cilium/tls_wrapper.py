@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cilium_proxy.api import from_dict, messages, pack, type_url, unpack
+from cilium_proxy.api import InvalidAnyError, from_dict, messages, pack, type_url, unpack
 from cilium_proxy.rewrite.cilium.errors import RewriteError
 from cilium_proxy.rewrite.cilium.options import TlsContexts
 from cilium_proxy.rewrite.dynamic_module import METADATA, NETWORK_FILTER
@@ -74,15 +74,18 @@ def split_chains(listener: Any, contexts: TlsContexts, path: tuple[str, ...]) ->
         _share_verdict(chain)
     del listener.filter_chains[:]
     listener.filter_chains.extend(chains)
-    _choose(listener)
+    _choose(listener, path)
     return True
 
 
-def _choose(listener: Any) -> None:
-    """Has the metadata filter choose among the chains, before it is rewritten itself."""
+def _choose(listener: Any, path: tuple[str, ...]) -> None:
+    """Has the metadata filter choose among the chains, before it is rewritten itself. Raises RewriteError."""
     for item in listener.listener_filters:
         if item.typed_config.type_url == METADATA:
-            metadata = unpack(item.typed_config)
+            try:
+                metadata: Any = unpack(item.typed_config)
+            except InvalidAnyError as error:
+                raise RewriteError((*path, "listener_filters"), str(error)) from error
             metadata.tls_chains = True
             item.typed_config.CopyFrom(pack(metadata))
 

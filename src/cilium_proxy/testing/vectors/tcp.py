@@ -232,8 +232,9 @@ class TlsCase(TcpCase):
     def _listener(self, log: Path, limit: int | None) -> Any:
         made = super()._listener(log, limit)
         # As an agent's: the wrapper is the socket of connections in which the inspector found TLS.
-        metadata = unpack(made.listener_filters[0].typed_config).filter_config
-        own = messages("cilium.BpfMetadata").FromString(unpack(metadata).value)
+        carried: Any = unpack(made.listener_filters[0].typed_config)
+        value: Any = unpack(carried.filter_config)
+        own = messages("cilium.BpfMetadata").FromString(value.value)
         made.listener_filters[0].typed_config.CopyFrom(pack(own))
         if self.case["kind"] != "tls_origination":
             self._inspect(made)
