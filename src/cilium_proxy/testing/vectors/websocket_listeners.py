@@ -52,12 +52,14 @@ class Topology:
     def clusters(self, _log: Path) -> list[Json]:
         """The upstream, and the listeners of a policy case."""
         options = {"per_connection_buffer_limit_bytes": self.limits["upstream"]} if self.limits else {}
-        own = {"http": self.ports[1], "server": self.ports[2], "cluster1": self.upstream_port}
+        own = dict(zip(("http", "server"), self.ports[1:], strict=False))
+        clusters = [http_proxy.cluster(name, (IP, port), **options) for name, port in own.items()]
         if original := self.case.get("original_destination"):
-            del own["cluster1"]
-            destination = {"name": "cluster1", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", **original}
-            return [destination, *(http_proxy.cluster(name, (IP, port), **options) for name, port in own.items())]
-        return [http_proxy.cluster(name, (IP, port), **options) for name, port in own.items()]
+            return [
+                {"name": "cluster1", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", **original},
+                *clusters,
+            ]
+        return [http_proxy.cluster("cluster1", (IP, self.upstream_port), **options), *clusters]
 
     def _listener(self, number: int, filters: Filters) -> Any:
         ingress = bool(self.case.get("is_ingress"))
