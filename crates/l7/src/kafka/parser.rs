@@ -124,7 +124,7 @@ impl Kafka {
             return self.negotiate(context, frame);
         }
         match named(known, body, version) {
-            Some(named) => self.decide(context, known, frame, named),
+            Some(named) => self.decide(context, known, &frame, named),
             None => self.malformed(context, correlation_id, "a request that is malformed, or of an unknown version"),
         }
     }
@@ -152,18 +152,15 @@ impl Kafka {
     fn resolve(&self, ids: &[uuid::Uuid], names: &mut Vec<String>) -> bool {
         let mut unknown = false;
         for id in ids {
-            match self.ids.name(&self.scope, *id) {
-                Some(name) => names.push(name),
-                None => {
-                    unknown = true;
-                    names.push(id.to_string());
-                }
-            }
+            let name = self.ids.name(&self.scope, *id);
+            unknown |= name.is_none();
+            names.push(name.unwrap_or_else(|| id.to_string()));
         }
         unknown
     }
 
-    fn decide(&mut self, context: &mut Context<'_>, api_key: ApiKey, frame: Frame<'_>, named: Named) -> Op {
+    #[expect(clippy::similar_names, reason = "one decision, step by step")]
+    fn decide(&mut self, context: &mut Context<'_>, api_key: ApiKey, frame: &Frame<'_>, named: Named) -> Op {
         let mut names = named.names;
         let unknown_id = self.resolve(&named.ids, &mut names);
         let mut code = if unknown_id { UNKNOWN_TOPIC_ID } else { error_code(api_key, named.idempotence) };
@@ -219,7 +216,7 @@ impl Kafka {
         if api_key == ApiKey::Metadata && frame.version >= 1 && !request.any_topic {
             let without = Request { topics: Vec::new(), ..request.clone() };
             if context.decide(&request::Request::Kafka(&without)).allowed
-                && let Some(op) = self.replace_metadata(context, &frame, &request)
+                && let Some(op) = self.replace_metadata(context, frame, &request)
             {
                 return op;
             }

@@ -16,8 +16,10 @@ const MAX_SESSIONS: usize = 64;
 /// policy's servers must not decide what they mean. An id with two names has none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TopicIds {
-    names: Arc<RwLock<HashMap<(Scope, Uuid), Option<String>>>>,
+    names: Arc<RwLock<Names>>,
 }
+
+type Names = HashMap<(Scope, Uuid), Option<String>>;
 
 /// Whose topic ids.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

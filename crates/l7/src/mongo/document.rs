@@ -48,7 +48,7 @@ pub(crate) fn command(document: &RawDocument, database: Option<&str>) -> Option<
 fn read(document: &RawDocument, database: Option<&str>, depth: usize) -> Option<Command> {
     let (name, value) = document.iter().next()?.ok()?;
     let (name, value) = (name.to_string(), value);
-    let own = document.get("$db").ok()?.and_then(|value| value.as_str());
+    let own = document.get("$db").ok()?.and_then(RawBsonRef::as_str);
     let database = own.or(database)?;
     let mut collections = Collections::new();
     match name.as_str() {

@@ -1,4 +1,4 @@
-//! The parser of one MongoDB connection.
+//! The parser of one `MongoDB` connection.
 
 use std::io::Read;
 
@@ -67,10 +67,10 @@ fn decompress(body: &[u8]) -> Option<(i32, Vec<u8>)> {
     match compressor {
         0 => plain.extend_from_slice(data),
         1 if snap::raw::decompress_len(data).ok()? == size => {
-            plain = snap::raw::Decoder::new().decompress_vec(data).ok()?
+            plain = snap::raw::Decoder::new().decompress_vec(data).ok()?;
         }
         2 => {
-            flate2::read::ZlibDecoder::new(data).take(most).read_to_end(&mut plain).ok()?;
+            let _ = flate2::read::ZlibDecoder::new(data).take(most).read_to_end(&mut plain).ok()?;
         }
         3 => {
             let decoder = ruzstd::decoding::StreamingDecoder::new(data).ok()?;

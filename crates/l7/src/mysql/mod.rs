@@ -1,4 +1,4 @@
-//! MySQL's client protocol: the tables of each statement, as Envoy's `mysql_proxy` writes them to dynamic metadata.
+//! `MySQL`'s client protocol: the tables of each statement, as Envoy's `mysql_proxy` writes them to dynamic metadata.
 //!
 //! Metadata is a list of operations per `table.database`; each statement is decided on alone. What cannot be read is denied:
 //! statements that are not understood, compression, and TLS unless the policy allows `$tls: upgrade`.

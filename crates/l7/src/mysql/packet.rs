@@ -49,7 +49,7 @@ fn until_zero(data: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&data[..end], &data[end + 1..]))
 }
 
-/// Reads the client's handshake; `None` if it is malformed or older than MySQL 4.1.
+/// Reads the client's handshake; `None` if it is malformed or older than `MySQL` 4.1.
 pub(crate) fn handshake(payload: &[u8]) -> Option<Handshake> {
     let (fixed, rest) = payload.split_first_chunk::<32>()?;
     let capabilities = u32::from_le_bytes([fixed[0], fixed[1], fixed[2], fixed[3]]);
@@ -73,9 +73,10 @@ pub(crate) fn handshake(payload: &[u8]) -> Option<Handshake> {
     } else {
         until_zero(rest)?.1
     };
-    let database = match has(CONNECT_WITH_DB) {
-        true => Some(String::from_utf8(until_zero(rest)?.0.to_vec()).ok()?).filter(|name| !name.is_empty()),
-        false => None,
+    let database = if has(CONNECT_WITH_DB) {
+        Some(String::from_utf8(until_zero(rest)?.0.to_vec()).ok()?).filter(|name| !name.is_empty())
+    } else {
+        None
     };
     Some(Handshake::Plain { database, query_attributes: has(QUERY_ATTRIBUTES) })
 }

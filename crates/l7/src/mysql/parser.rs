@@ -1,4 +1,4 @@
-//! The parser of one MySQL connection.
+//! The parser of one `MySQL` connection.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -189,7 +189,6 @@ impl Mysql {
                 _ => self.phase = Phase::Authentication { turn: true },
             },
             Phase::Commands => match std::mem::take(&mut self.awaited) {
-                Awaited::Nothing => {}
                 Awaited::Any => self.file = first == Some(0xfb),
                 Awaited::Database(name) if first == Some(0) => self.database = Some(name),
                 Awaited::User(database) => {
@@ -208,7 +207,7 @@ impl Mysql {
                         self.prepared.insert(*id, accesses);
                     }
                 }
-                Awaited::Database(_) => {}
+                Awaited::Nothing | Awaited::Database(_) => {}
             },
             Phase::Handshake | Phase::Opaque => {}
         }

@@ -189,9 +189,10 @@ impl Text {
                 context.log_decision(&decision, record);
             }
             context.inject(false, MARK);
-            return match self.queue.push(Owed::OwnMark(denial.to_vec())) {
-                true => Op::Inject(MARK.len()),
-                false => context.fail(ErrorCode::Unspecified, TOO_MANY),
+            return if self.queue.push(Owed::OwnMark(denial.to_vec())) {
+                Op::Inject(MARK.len())
+            } else {
+                context.fail(ErrorCode::Unspecified, TOO_MANY)
             };
         }
         context.log_decision(&decision, record);
