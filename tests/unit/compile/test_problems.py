@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -359,3 +362,30 @@ def test_any_document_compiles_or_is_refused_with_places(tree: object, kind: str
     except CompileError as error:
         refused = error.problems
     assert all(problem.mark.line and problem.message for problem in refused)
+
+
+@pytest.mark.parametrize("pattern", ["policies", "policies/*.yaml", "policies/**/*.yaml"])
+@pytest.mark.parametrize("mode", [0, 0o111])
+def test_a_directory_that_cannot_be_listed_is_an_error(tmp_path: Path, pattern: str, mode: int) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "p.yaml").write_text("x: 1")
+    # Root reads everything, unless it gives its capabilities up.
+    code = f"from cilium_proxy.policy.compile import load_policies; load_policies([{str(tmp_path / pattern)!r}])"
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    folder.chmod(mode)
+    result = subprocess.run([*drop, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    folder.chmod(0o755)
+    assert "CompileError" in result.stderr
+    assert "Permission denied; check" in result.stderr
+
+
+def test_symlinked_directories_are_read_once(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "p.yaml").write_text("x: 1")
+    (elsewhere / "loop").symlink_to(elsewhere)
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "team").symlink_to(elsewhere)
+    assert load_policies([folder]).files == ((elsewhere / "p.yaml").resolve(),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,12 @@ def load_policies(paths: Iterable[str | Path]) -> Documents:
     problems = Problems()
     files: dict[Path, str] = {}
     for path in paths:
-        for file in _files(Path(path), problems):
-            files.setdefault(file.resolve(), _shown(file))
+        try:
+            for file in _files(Path(path), problems):
+                files.setdefault(file.resolve(), _shown(file))
+        except OSError as error:
+            mark = Mark(_shown(Path(path)))
+            problems.add(mark, "", f"cannot be read: {error.strerror}", "check the path and its permissions")
     values: list[Value] = []
     for file, name in sorted(files.items()):
         for value in read(file, problems, name):
@@ -53,17 +58,36 @@ def load_policies(paths: Iterable[str | Path]) -> Documents:
 
 def _files(path: Path, problems: Problems) -> list[Path]:
     if path.is_dir():
-        found = [file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}") if file.is_file()]
-        found = [file for file in found if not file.name.endswith(CASE_SUFFIXES)]
-        return [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        return _below(path, problems)
     if path.exists():
         return [path]
     if glob.has_magic(str(path)):
+        base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+        if base.is_dir() and not os.access(base, os.R_OK | os.X_OK):
+            problems.add(Mark(_shown(base)), "", "cannot be listed: Permission denied", "check its permissions")
         # Path.glob takes no absolute patterns.
         matches = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
         return [file for match in matches for file in (_files(match, problems) if match.is_dir() else [match])]
     problems.add(Mark(_shown(path)), "", "does not exist", "check `policies` or create it")
     return []
+
+
+def _below(directory: Path, problems: Problems) -> list[Path]:
+    """The policy files of a directory. One that cannot be listed is a problem: without its policies all is allowed."""
+
+    def unreadable(error: OSError) -> None:
+        mark = Mark(_shown(Path(error.filename)))
+        problems.add(mark, "", f"cannot be listed: {error.strerror}", "check its permissions")
+
+    found: list[Path] = []
+    seen = {os.path.realpath(directory)}
+    for place, folders, files in os.walk(directory, onerror=unreadable, followlinks=True):
+        targets = {name: os.path.realpath(f"{place}/{name}") for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, target in targets.items() if target not in seen]
+        seen.update(targets.values())
+        names = [name for name in files if name.endswith(SUFFIXES) and not name.endswith(CASE_SUFFIXES)]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return found
 
 
 def _shown(path: Path) -> str:
