@@ -4,6 +4,8 @@
 //! connection. `data` feeds chunks (text, or `hex ` and digits) and says which operations, injected bytes and records come of it.
 //! Kafka correlation ids of requests are not compared, and topics in any order.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
