@@ -17,6 +17,8 @@ from tests.agent import resources
 from tests.agent.starter import STARTER, capabilities, privileged
 from tests.agent.test_traffic import enforce, status
 
+from cilium_proxy.supervisor import control
+
 
 def children(pid):
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -66,6 +68,27 @@ async def test_envoy_s_log_has_the_form_that_the_bootstrap_gives_it(agent, node,
     await enforce(agent, node)
     line = await asyncio.to_thread(proxy.wait_for, "all dependencies initialized")
     assert re.match(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\]\[\d+\]\[info\]", line)
+
+
+@privileged
+async def test_an_envoy_that_is_started_again_is_marked_and_confined_too(
+    agent, node, bootstrap, start, client, directory
+):
+    proxy = start(bootstrap())
+    await enforce(agent, node)
+    assert await status(client(), "/public") == 200
+    (socket_path,) = directory.glob("cilium-proxy/*/control.sock")
+    async with asyncio.timeout(40):
+        while control.ask(socket_path, "status")["state"] != "running":
+            await asyncio.sleep(0.05)
+    (before,) = children(proxy.process.pid)
+    os.kill(before, signal.SIGKILL)
+    async with asyncio.timeout(40):
+        while children(proxy.process.pid) in ([], [before]) or await status(client(), "/public") != 200:
+            await asyncio.sleep(0.1)
+    (envoy,) = children(proxy.process.pid)
+    assert set(capabilities(envoy).values()) == {0}
+    assert listener_mark(envoy, node.port) == 0x0A00
 
 
 @privileged

@@ -113,7 +113,7 @@ class Agent:
             _log.warning("bootstrap: %s", warning)
         command = agent_command(arguments, write_bootstrap(made, directory))
         self.supervisor = Supervisor(
-            privileges.confine(command) if privileges is not None else command,
+            command if privileges is None else lambda: privileges.confine(command),
             Admin(made.admin),
             # The chart's grace period is a second.
             drain_time=0.0,

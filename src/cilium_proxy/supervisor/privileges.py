@@ -19,12 +19,13 @@ class PrivilegesError(Exception):
     """Capabilities are missing or a root is unfit; the text names each with the setting that helps."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Privileges:
-    """The running privileged service and the confinement of Envoy (docs/privileges.md)."""
+    """The privileged service and the confinement of Envoy (docs/privileges.md)."""
 
-    service: _core.PrivilegedService
-    keep_net_bind_service: bool = False
+    roots: tuple[str, ...]
+    keep_net_bind_service: bool
+    _service: _core.PrivilegedService
 
     @classmethod
     def keep(cls, roots: Sequence[str] = (BPF_ROOT,), *, keep_net_bind_service: bool = False) -> Privileges:
@@ -38,11 +39,15 @@ class Privileges:
         missing = service.missing()
         if missing:
             raise PrivilegesError("\n".join(missing))
-        return cls(service, keep_net_bind_service)
+        return cls(tuple(roots), keep_net_bind_service, service)
 
     def confine(self, command: EnvoyCommand) -> EnvoyCommand:
-        """The command, started without privileges and connected to the service."""
-        number = self.service.fileno()
+        """The command, started without privileges and connected to a service of its own.
+
+        An Envoy that crashed may have left an answer unread on the connection it had.
+        """
+        self._service = _core.PrivilegedService(list(self.roots))
+        number = self._service.fileno()
         launch = [str(_native_file(_LAUNCH)), "--service-fd", str(number), "--parent-pid", str(os.getpid())]
         launch += ["--preload", str(_native_file(_SOCKETS))]
         if self.keep_net_bind_service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from cilium_proxy.supervisor.admin import Admin, AdminError
@@ -33,7 +33,7 @@ class Supervisor:
 
     def __init__(
         self,
-        command: EnvoyCommand,
+        command: EnvoyCommand | Callable[[], EnvoyCommand],
         admin: Admin,
         *,
         drain_time: float,
@@ -45,7 +45,8 @@ class Supervisor:
         self.restarts = 0
         self.last_exit: str | None = None
         self.ready = asyncio.Event()
-        self._command = command
+        # Made anew for each start where a function makes it.
+        self._command = command if callable(command) else lambda: command
         self._log = log
         self._admin = admin
         self.drain_time = drain_time
@@ -64,7 +65,7 @@ class Supervisor:
         started = False
         try:
             while not self._stopping.is_set():
-                self.process = process = await EnvoyProcess.start(self._command, self._log())
+                self.process = process = await EnvoyProcess.start(self._command(), self._log())
                 self.state = "starting"
                 started = await self._attend(process, started)
                 if not self._stopping.is_set():
@@ -89,7 +90,8 @@ class Supervisor:
             code = ended.result()
             self.last_exit = describe_exit(code)
             if not started:
-                raise StartError(f"Envoy does not start ({self.last_exit}):\n" + "\n".join(process.errors()))
+                errors = process.errors()
+                raise StartError("\n".join([f"Envoy does not start ({self.last_exit}):", *errors, *_advice(errors)]))
             return started
         finally:
             self.ready.clear()
@@ -137,3 +139,10 @@ class Supervisor:
             _log.info("connections are still open after %g s of draining", self.drain_time)
         except AdminError as error:
             _log.warning("cannot drain: %s", error)
+
+
+def _advice(errors: Iterable[str]) -> list[str]:
+    """What to do about errors that do not say it."""
+    if any("dynamic module" in line for line in errors):
+        return ["the native module does not fit this Envoy: install cilium-proxy again, in a checkout run `make setup`"]
+    return []
