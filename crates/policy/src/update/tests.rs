@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::fixture::*;
-use crate::{PolicyMap, UpdateKind};
+use crate::{PolicyMap, Update, UpdateKind, limits};
 
 fn simple(id: u64, ips: &[&str]) -> pb::NetworkPolicy {
     policy(id, ips, vec![port(80, vec![rule("r", &[43])])])
@@ -151,8 +151,43 @@ fn a_map_with_entries_in_another_order_is_the_same_rule() {
     let mut apply = |bytes: Vec<u8>| {
         let upserts = [("1", bytes.as_slice())];
         let kind = UpdateKind::Full;
-        map.update(&crate::Update { version: "1", kind, new_stream: false, upserts: &upserts, removed: &[] }).unwrap()
+        map.update(&Update { version: "1", kind, new_stream: false, upserts: &upserts, removed: &[] }).unwrap()
     };
     let (first, second) = (apply(with("a", "b")), apply(with("b", "a")));
     assert!(Arc::ptr_eq(first.endpoint("10.0.0.1").unwrap(), second.endpoint("10.0.0.1").unwrap()));
+}
+
+#[test]
+fn sizes_beyond_the_limits_are_refused_and_change_nothing() {
+    let empty = || rule("", &[]);
+    let crowded: Vec<_> = (1..=2100).map(|number| port(number, vec![])).collect();
+    let overlapping = range(1, 65_535, vec![empty(); 2000]);
+    for (ingress, problem, field) in [
+        (vec![port(80, vec![]); limits::MAX_ENTRIES + 1], "more than 65536 entries", "ingress_per_port_policies"),
+        (
+            vec![port(80, vec![empty(); limits::MAX_RULES + 1])],
+            "more than 65536 rules",
+            "ingress_per_port_policies[0].rules",
+        ),
+        (
+            [vec![overlapping], crowded].concat(),
+            "overlapping entries make more than 4000000 rules",
+            "ingress_per_port_policies",
+        ),
+    ] {
+        let (mut map, before) = map(vec![port(80, vec![])]);
+        let rejected = full(&mut map, &[("web", policy(2, &[IP], ingress))]).unwrap_err();
+        assert_eq!((rejected.problem(), rejected.field()), (problem, Some(field)));
+        assert!(Arc::ptr_eq(map.snapshot().endpoint(IP).unwrap(), &before));
+    }
+}
+
+#[test]
+fn a_resource_has_a_largest_size() {
+    let bytes = vec![0; limits::MAX_RESOURCE + 1];
+    let upserts = [("big", bytes.as_slice())];
+    let update = Update { version: "1", kind: UpdateKind::Full, new_stream: false, upserts: &upserts, removed: &[] };
+    let rejected = PolicyMap::new().update(&update).unwrap_err();
+    assert_eq!(rejected.resource(), Some("big"));
+    assert!(rejected.problem().contains("67108864"), "{rejected}");
 }
