@@ -1,13 +1,13 @@
 #!/bin/bash
 # Runs every fuzz target for the given number of seconds, starting from the seeds in the repository.
-# Stable Rust will do: RUSTC_BOOTSTRAP allows the coverage flags. The engine forbids unsafe code, so no sanitizer.
+# Stable Rust will do: RUSTC_BOOTSTRAP allows the coverage flags. The crates forbid unsafe code, so no sanitizer.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-10}
 tools=$PWD/../target/tools
 export PATH="$tools/bin:$PATH:$HOME/.cargo/bin" RUSTC_BOOTSTRAP=1
-command -v cargo-fuzz >/dev/null || cargo install --quiet --locked --root "$tools" cargo-fuzz
-for target in update request hosts regex; do
+command -v cargo-fuzz >/dev/null || cargo install --quiet --debug --locked --root "$tools" cargo-fuzz
+for target in update request hosts regex websocket; do
     # New inputs go to the first directory, the seeds are only read.
     mkdir -p "target/corpus/$target"
     echo "fuzz $target for $seconds s"
