@@ -13,6 +13,7 @@ from typing import Any
 from cilium_proxy.relay import policy_secrets
 from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS, PolicyChannel
 from cilium_proxy.relay.held import HeldType
+from cilium_proxy.relay.outstanding import Step
 from cilium_proxy.relay.resources import WILDCARDS, NackedError, ResourceCache, ResourceSet
 from cilium_proxy.relay.state import RejectedError
 from cilium_proxy.rewrite.cilium import Options
@@ -56,6 +57,8 @@ class Forwarder:
         # Names of secrets that the policies on their way to the module refer to.
         self._upcoming: frozenset[str] = frozenset()
         self._secrets: dict[str, bytes] = {}
+        # Incremental changes that were refused, by type.
+        self._outstanding: dict[str, Step] = {}
         # Types whose new stream has had no accepted update yet.
         self._fresh: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,8 +123,8 @@ class Forwarder:
             fresh = url in self._fresh
             named = await self._name_secrets(update) if url == POLICIES else self._named
             try:
-                if update.delta and not fresh:
-                    await self._channel.change(url, update.resources, update.removed, update.version)
+                if update.delta:
+                    await self._change(update, fresh)
                 else:
                     await self._channel.publish(url, update.resources, update.version, new_stream=fresh)
             except RejectedError as error:
@@ -135,10 +138,31 @@ class Forwarder:
                     self._want(SECRETS)
                     await self._pass_secrets(update.version)
 
+    async def _change(self, update: Update, fresh: bool) -> None:
+        """Puts an incremental update into force, and with it what was refused before, if that is accepted now."""
+        url, this = update.type_url, Step.of(update)
+        before = Step() if update.first else self._outstanding.get(url, Step())
+        both = before.then(this)
+        self._outstanding[url] = both
+        try:
+            if fresh:
+                await self._channel.publish(url, both.upserts, update.version, new_stream=True)
+            else:
+                await self._channel.change(url, both.upserts, both.removed, update.version)
+        except RejectedError:
+            if fresh or not before:
+                raise
+            await self._channel.change(url, this.upserts, this.removed, update.version)
+            self._outstanding[url] = before.without(this)
+        else:
+            self._outstanding[url] = Step()
+
     async def _name_secrets(self, update: Update) -> dict[str, frozenset[str]]:
         """Secrets by policy after the update; the module has those that are here before it has the policies."""
         held = self._channel.state(POLICIES).resources
-        changed = {name: value for name, value in update.resources.items() if held.get(name) != value}
+        before = self._outstanding.get(POLICIES, Step()) if update.delta and not update.first else Step()
+        incoming = before.then(Step.of(update)).upserts
+        changed = {name: value for name, value in incoming.items() if held.get(name) != value}
         found = await asyncio.to_thread(_named_by, changed)
         if update.delta:
             kept = {name: names for name, names in self._named.items() if name not in update.removed}

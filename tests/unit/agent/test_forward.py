@@ -111,6 +111,47 @@ async def test_delta_updates_change_what_is_there(relay, module):
     assert sorted(module.policies()) == ["8", "9"]
 
 
+async def test_what_was_refused_in_the_first_delta_update_is_not_lost(relay, module):
+    module.refuse["8"] = "no"
+    with pytest.raises(RefusedError):
+        await relay.update(POLICIES, {"7": b"\x10\x07", "8": b"\x10\x08"}, first=True, delta=True)
+    assert module.policies() == {}
+    module.refuse.clear()
+    await relay.update(POLICIES, {"8": b"\x10\x09"}, "2", delta=True)
+    assert module.policies() == {"7": b"\x10\x07", "8": b"\x10\x09"}
+
+
+async def test_a_refused_delta_does_not_hold_up_the_next_and_is_tried_again(relay, module):
+    await relay.update(POLICIES, {"7": b"\x10\x07"}, first=True, delta=True)
+    module.refuse["8"] = "no"
+    with pytest.raises(RefusedError):
+        await relay.update(POLICIES, {"8": b"\x10\x08"}, "2", removed=("7",), delta=True)
+    await relay.update(POLICIES, {"9": b"\x10\x09"}, "3", delta=True)
+    assert sorted(module.policies()) == ["7", "9"]
+    module.refuse.clear()
+    await relay.update(POLICIES, {"10": b"\x10\x0a"}, "4", delta=True)
+    assert sorted(module.policies()) == ["10", "8", "9"]
+
+
+async def test_a_refused_delta_that_is_taken_back_is_not_tried_again(relay, module):
+    await relay.update(POLICIES, {"7": b"\x10\x07"}, first=True, delta=True)
+    module.refuse["8"] = "no"
+    with pytest.raises(RefusedError):
+        await relay.update(POLICIES, {"8": b"\x10\x08"}, "2", delta=True)
+    module.refuse.clear()
+    await relay.update(POLICIES, {}, "3", removed=("8",), delta=True)
+    assert sorted(module.policies()) == ["7"]
+
+
+async def test_a_new_stream_forgets_what_was_refused(relay, module):
+    module.refuse["8"] = "no"
+    with pytest.raises(RefusedError):
+        await relay.update(POLICIES, {"8": b"\x10\x08"}, first=True, delta=True)
+    module.refuse.clear()
+    await relay.update(POLICIES, {"7": b"\x10\x07"}, first=True, delta=True)
+    assert sorted(module.policies()) == ["7"]
+
+
 async def test_a_refused_update_is_counted_with_its_reason(relay, module):
     module.refuse["7"] = "endpoint 7: no"
     with pytest.raises(RefusedError):
