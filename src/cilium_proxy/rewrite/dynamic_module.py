@@ -20,6 +20,7 @@ _LISTENER = _EXTENSION.format(kind="listener", message="DynamicModuleListenerFil
 _NETWORK = _EXTENSION.format(kind="network", message="DynamicModuleNetworkFilter")
 _HTTP = _EXTENSION.format(kind="http", message="DynamicModuleFilter")
 _ROUTE = _EXTENSION.format(kind="http", message="DynamicModuleFilterPerRoute")
+_LOGGER = "envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog"
 _BOOTSTRAP = "envoy.extensions.bootstrap.dynamic_modules.v3.DynamicModuleBootstrapExtension"
 
 METADATA = type_url("cilium.BpfMetadata")
@@ -70,6 +71,11 @@ def carry_override(config: Any) -> Any:
             filter_config=_raw(config.value),
         )
     )
+
+
+def access_logger(name: str) -> Any:
+    """The `Any` of one of the module's access loggers."""
+    return pack(messages(_LOGGER)(dynamic_module_config=_module(), logger_name=name))
 
 
 def is_carried(config: Any, name: str) -> bool:

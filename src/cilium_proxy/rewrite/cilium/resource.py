@@ -8,7 +8,7 @@ from typing import Any
 
 from cilium_proxy.api import InvalidAnyError, pack, type_url, unpack
 from cilium_proxy.rewrite import dynamic_module
-from cilium_proxy.rewrite.cilium import contrib, health_check, listener, tls_wrapper, websocket
+from cilium_proxy.rewrite.cilium import balanced, contrib, health_check, listener, tls_wrapper, websocket
 from cilium_proxy.rewrite.cilium.errors import RewriteError
 from cilium_proxy.rewrite.cilium.options import Options
 
@@ -84,8 +84,9 @@ class _Walk:
         """What is about a message as a whole, before the extensions in it are replaced."""
         match message.DESCRIPTOR.full_name:
             case "envoy.config.listener.v3.Listener":
-                split = tls_wrapper.split_chains(message, self.options.contexts, path)
-                return listener.prepare(message, self.options.privileged_sockets, path) or split
+                changed = balanced.report_hosts(message, path)
+                changed |= tls_wrapper.split_chains(message, self.options.contexts, path)
+                return listener.prepare(message, self.options.privileged_sockets, path) or changed
             case "envoy.config.listener.v3.FilterChain":
                 early = websocket.take_early_data(message, path)
                 return contrib.drop(message, path, self.warnings) or early

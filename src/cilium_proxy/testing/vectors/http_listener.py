@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cilium_proxy.api import from_dict, messages, pack, to_dict
-from cilium_proxy.rewrite.dynamic_module import module_filter
+from cilium_proxy.rewrite.dynamic_module import access_logger, module_filter
 
 Json = dict[str, Any]
 
@@ -98,12 +98,7 @@ def tcp_proxy(cluster: str = "upstream", **options: Any) -> Any:
 
 def connected() -> Json:
     """The access logger that wakes connections whose host is chosen."""
-    kind = "envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog"
-    return {
-        "@type": f"type.googleapis.com/{kind}",
-        "dynamic_module_config": {"name": "cilium_dynamic_modules", "do_not_close": True},
-        "logger_name": "cilium.connected",
-    }
+    return _any(access_logger("cilium.connected"))
 
 
 def _l7policy(access_log: Path) -> Any:
