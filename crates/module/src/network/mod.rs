@@ -2,7 +2,6 @@
 //! balancing chooses the host, before any byte passes.
 
 pub(crate) mod connected;
-mod inspection;
 mod options;
 
 use std::cell::RefCell;
@@ -21,7 +20,6 @@ use crate::enforced;
 use crate::log::{self, PooledEntry};
 use crate::metadata::{Context, UpstreamSocket};
 use crate::network::connected::Waiting;
-use crate::network::inspection::Inspection;
 use crate::target::Target;
 use crate::websocket;
 
@@ -30,19 +28,18 @@ const UPSTREAM_ALT_NAMES: &str = "envoy.network.upstream_subject_alt_names";
 
 pub(crate) struct Factory {
     log: Option<Arc<Queue>>,
-    parsers: bool,
 }
 
 impl Factory {
     pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
         let message = Message::decode(config)?;
-        Ok(Self { log: log::open(&message.access_log_path)?, parsers: !message.proxylib.is_empty() })
+        Ok(Self { log: log::open(&message.access_log_path)? })
     }
 }
 
 impl NetworkFilterFactory for Factory {
     fn filter(&self) -> Rc<dyn NetworkFilter> {
-        Rc::new(Filter { log: self.log.clone(), parsers: self.parsers, phase: RefCell::new(Phase::Judged) })
+        Rc::new(Filter { log: self.log.clone(), phase: RefCell::new(Phase::Judged) })
     }
 }
 
@@ -50,8 +47,6 @@ impl NetworkFilterFactory for Factory {
 enum Phase {
     /// Nothing left to judge.
     Judged,
-    /// Allowed, and asked about again with the client's bytes.
-    Inspected(Box<Inspection>),
     /// Load balancing has not chosen its host yet.
     Waiting { _place: Waiting },
     /// Closed.
@@ -60,8 +55,6 @@ enum Phase {
 
 struct Filter {
     log: Option<Arc<Queue>>,
-    /// The listener runs parsers.
-    parsers: bool,
     phase: RefCell<Phase>,
 }
 
@@ -74,10 +67,7 @@ impl NetworkFilter for Filter {
     }
 
     fn on_read(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
-        match self.settle(connection) {
-            Status::Continue => self.inspect(connection),
-            Status::StopIteration => Status::StopIteration,
-        }
+        self.settle(connection)
     }
 
     fn on_write(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
@@ -104,14 +94,12 @@ impl Filter {
             *self.phase.borrow_mut() = Phase::Waiting { _place: place };
             return Ok(());
         }
-        if let Some(inspection) = self.judge(connection, &context)? {
-            *self.phase.borrow_mut() = Phase::Inspected(Box::new(inspection));
-        }
+        self.judge(connection, &context)?;
         pass_server_name(connection);
         Ok(())
     }
 
-    fn judge(&self, connection: &Connection<'_>, context: &Context<'_>) -> Result<Option<Inspection>, String> {
+    fn judge(&self, connection: &Connection<'_>, context: &Context<'_>) -> Result<(), String> {
         let unwrapped = websocket::destination(connection);
         let destination = unwrapped.or_else(|| connection.local_address()).ok_or("the destination is no IP address")?;
         let state = enforced::load();
@@ -120,41 +108,27 @@ impl Filter {
         let policy = context.policy(&state, context.pod);
         let port = policy.port(target.direction, target.port);
         let verdict = port.network(context.proxy_id, target.remote, sni);
-        let identity = target.destination_identity;
-        if verdict.allowed {
-            let Some(parser) = port.l7_parser(context.proxy_id, target.remote).filter(|_| !self.parsers) else {
-                return Ok(None);
-            };
-            return Ok(Some(Inspection {
-                parser: parser.to_owned(),
-                direction: target.direction,
-                port: target.port,
-                remote: target.remote,
-                entry: entry(connection, context, context.pod, identity, destination),
-            }));
-        }
-        let reason = verdict.reason.describe(context.pod).to_string();
-        self.write_log(entry(connection, context, context.pod, identity, destination), &reason, EntryType::Denied);
-        Err(reason)
-    }
-
-    fn inspect(&self, connection: &mut Connection<'_>) -> Status {
-        let outcome = match &mut *self.phase.borrow_mut() {
-            Phase::Inspected(inspection) => context(connection)
-                .map_err(str::to_owned)
-                .and_then(|context| inspection.judge(&context, &enforced::load(), self.log.as_deref())),
-            _ => return Status::Continue,
+        let parser = port.l7_parser(context.proxy_id, target.remote).filter(|_| verdict.allowed);
+        let reason = match parser {
+            // What such rules say cannot be checked, so nothing is allowed by them.
+            Some(parser) => {
+                format!("port {}: the rules want the parser {parser:?}, which does not run here", target.port)
+            }
+            None if verdict.allowed => return Ok(()),
+            None => verdict.reason.describe(context.pod).to_string(),
         };
-        match outcome {
-            Ok(()) => Status::Continue,
-            Err(reason) => self.refuse(connection, &reason),
+        let mut entry = entry(connection, context, context.pod, target.destination_identity, destination);
+        if let Some(parser) = parser {
+            entry.update_from_metadata(parser, std::iter::empty());
         }
+        self.write_log(entry, &reason, EntryType::Denied);
+        Err(reason)
     }
 
     /// Judges a connection that waited for its host, if it is chosen. HTTP hosts are chosen per request and not seen here.
     fn settle(&self, connection: &mut Connection<'_>) -> Status {
         match &*self.phase.borrow() {
-            Phase::Judged | Phase::Inspected(_) => return Status::Continue,
+            Phase::Judged => return Status::Continue,
             Phase::Refused => return Status::StopIteration,
             Phase::Waiting { .. } if !connection.has_upstream_host() => return Status::Continue,
             Phase::Waiting { .. } => {}
