@@ -21,7 +21,7 @@ def output(proxy, code):
     [
         ({"listeners": 3}, ["proxy.yaml:1", "listeners"]),
         ({"nonsense": 1}, ["proxy.yaml:1", "nonsense"]),
-        ({"policies": ["missing/"]}, ["missing"]),
+        ({"policies": ["missing/"]}, ["proxy.yaml:1", "policies: ", "missing does not exist"]),
         (
             {
                 "endpoints": [

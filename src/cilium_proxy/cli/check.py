@@ -60,7 +60,7 @@ def check(config_path: Path | None, files: tuple[Path, ...]) -> tuple[Config | N
     paths = [str(file) for file in files] or (list(config.policies) if config is not None else [])
     compiled = None
     try:
-        documents = load_policies(paths)
+        documents = load_policies(paths, config.places if config is not None else None)
         # Without endpoints the policies are read all the same.
         compiled = compile_policies(config or _no_config(), documents)
         problems += verify(compiled, str(config_path or files[0]))

@@ -95,14 +95,17 @@ class Question:
     @classmethod
     def of(cls, config: Config, source: str, target: str, direction: Direction | None) -> Question:
         """Finds both sides. Raises UsageError, and ProblemsError for wrong policies."""
-        direction = direction or ("ingress" if _endpoint(config, target) else "egress")
+        asked, direction = direction, direction or ("ingress" if _endpoint(config, target) else "egress")
         own, other = (target, source) if direction == "ingress" else (source, target)
         endpoint = _endpoint(config, own)
         if endpoint is None:
             names = ", ".join(endpoint.name for endpoint in config.endpoints) or "none"
-            raise click.UsageError(f"`{own}` is not an endpoint; {direction} policies belong to endpoints: {names}")
+            who = f"`{own}` is not an endpoint; {direction}"
+            if not asked and _endpoint(config, other) is None:
+                who = f"neither `{source}` nor `{target}` is an endpoint;"
+            raise click.UsageError(f"{who} policies belong to endpoints: {names}")
         config, remote = _with_peer(config, other)
-        compiled = compile_policies(config, load_policies(config.policies))
+        compiled = compile_policies(config, load_policies(config.policies, config.places))
         return cls(config, compiled, endpoint, _number(compiled, remote), direction)
 
     def listener(self, port: int | None) -> Listener | None:

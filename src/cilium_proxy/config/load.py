@@ -60,13 +60,14 @@ def parse_config(document: Value, path: Path, problems: Problems | None = None) 
     listeners = read_listeners(root, endpoints)
     admin = _admin(root)
     _check_ports(root, admin, listeners=[(listener.address, listener.name) for listener in listeners])
+    policies = {str(base / entry): mark for entry, mark, _ in root.strings("policies")}
     config = Config(
         file=path.resolve(),
         endpoints=tuple(endpoints),
         identities=tuple(identities),
         namespaces=namespaces,
         listeners=tuple(listeners),
-        policies=tuple(str(base / entry) for entry, _, _ in root.strings("policies")),
+        policies=tuple(policies),
         access_log=_access_log(root, base),
         admin=admin,
         concurrency=root.integer("concurrency", 1, 1024),
@@ -74,6 +75,7 @@ def parse_config(document: Value, path: Path, problems: Problems | None = None) 
         denied=_denied(root),
         envoy=_envoy(root),
         secrets=_secrets(root, base),
+        places={**policies, "admin": root.where("admin")},
     )
     root.finish()
     if problems:

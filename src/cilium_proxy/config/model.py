@@ -116,7 +116,10 @@ class Denied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A valid proxy.yaml. Paths are absolute. `policies` are files, directories, globs; `namespaces` their labels."""
+    """A valid proxy.yaml. Paths are absolute. `policies` are files, directories, globs; `namespaces` their labels.
+
+    `places` says where `admin` and each of `policies` stand.
+    """
 
     file: Path
     endpoints: tuple[Endpoint, ...]
@@ -131,6 +134,7 @@ class Config:
     denied: Denied
     envoy: EnvoyOptions
     secrets: tuple[SecretFile, ...] = ()
+    places: Mapping[str, Mark] = field(default_factory=dict)
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of that name. Raises KeyError."""

