@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import websocket as websocket_bench
 from bench.http import compare
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,12 @@ def python(quick: bool) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-BENCHMARKS = {"http": http, "verdict": verdict, "python": python}
+def websocket(quick: bool) -> None:
+    """Throughput of TCP in a websocket against a plain TCP proxy."""
+    websocket_bench.main(rounds=3 if quick else 9, mebibytes=128 if quick else 512)
+
+
+BENCHMARKS = {"http": http, "verdict": verdict, "python": python, "websocket": websocket}
 
 
 def main() -> int:
