@@ -1,0 +1,5 @@
+#![no_main]
+
+mod conversation;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| conversation::run("cassandra", data));
