@@ -41,14 +41,21 @@ def run(document: Any) -> Iterator[Result]:
 
 
 def run_case(document: Json, case: Json) -> Result:
-    """Runs one case of a document."""
+    """Runs one case of a document, with IPv4 and, where there is IPv6, once more with that."""
     result = Result(str(case.get("name", "unnamed")))
-    with Upstream() as upstream:
-        # The policies of a file are about the port of its upstream.
+    for address in ("127.0.0.1", "::1"):
+        if result.passed and (address == "127.0.0.1" or _can_bind(address)):
+            _run_family(document, case, address, result)
+    return result
+
+
+def _run_family(document: Json, case: Json, address: str, result: Result) -> None:
+    with Upstream(address) as upstream:
+        # The policies of a file are about the address and port of its upstream.
         text = json.dumps(
             {"policies": document.get("policies", {}), "hosts": document.get("host_maps", {}), "case": case}
         )
-        data = json.loads(text.replace(PORT, str(upstream.port)))
+        data = json.loads(text.replace(PORT, str(upstream.port)).replace('127.0.0.1"', f'{address}"'))
         try:
             asyncio.run(HttpCase(data, upstream, result).run())
         except KeyError as error:
@@ -57,7 +64,15 @@ def run_case(document: Json, case: Json) -> Result:
             result.unusable = f"Envoy: {error}"
         except TimeoutError:
             result.unusable = "Envoy is not ready in time"
-    return result
+
+
+def _can_bind(address: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 class Upstream:
