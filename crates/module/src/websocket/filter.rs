@@ -42,6 +42,8 @@ struct State {
 struct Outcome {
     /// The filters after a server's have not been called yet.
     opens: bool,
+    /// Nothing may go anywhere: it would go to the wrong host.
+    misdirected: bool,
     refused: Option<String>,
 }
 
@@ -79,7 +81,9 @@ impl Filter {
         state.decoded_ended |= out.decoded_end;
         // Whom the data is injected into may call this filter again.
         drop(state);
-        if outcome.opens {
+        if outcome.misdirected {
+            // Only the end is left.
+        } else if outcome.opens {
             // The answer goes before anything that the destination might say.
             self.send_encoded(connection, &out);
             self.send_decoded(connection, &out, true);
@@ -234,11 +238,12 @@ impl State {
                 }
                 Event::Destination(destination) => {
                     if !connection.set_typed_filter_state(DESTINATION, &destination.to_string()) {
+                        outcome.misdirected = true;
                         outcome.refused = Some("Envoy refused the destination".to_owned());
                     }
                 }
                 Event::Accepted => {
-                    outcome.opens = settings.codec.role == Role::Server && outcome.refused.is_none();
+                    outcome.opens = settings.codec.role == Role::Server;
                     self.accepted(settings);
                 }
                 Event::Failed(error) => {
