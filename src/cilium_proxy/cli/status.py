@@ -71,12 +71,13 @@ def _rows(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows += [("", f"  {line}") for line in source["error"].splitlines()]
     if source["needs_restart"]:
         rows.append(("", f"needs a restart: {', '.join(source['needs_restart'])}"))
-    rows += [("", f"warning: {warning}") for warning in source["warnings"]]
+    rows += [("", f"warning: {warning}") for warning in source.get("warnings", [])]
     if envoy["pid"]:
         rows.append(("Envoy", f"pid {envoy['pid']}, up {_span(envoy['uptime'])}, {envoy['restarts']} restarts"))
     else:
         rows.append(("Envoy", f"not running, {envoy['restarts']} restarts, last {envoy['last_exit']}"))
-    rows.append(("Policies", f"{answer['policies']['resources']} endpoints, version {answer['policies']['version']}"))
+    count = answer["policies"]["resources"]
+    rows.append(("Policies", f"{count} endpoint{'' if count == 1 else 's'}, version {answer['policies']['version']}"))
     for module in answer["modules"]:
         versions = ", ".join(f"{name} {version}" for name, version in module["versions"].items())
         rows.append(("Module", f"{module['instance']}: {versions or 'nothing applied'}"))

@@ -14,6 +14,7 @@ from cilium_proxy.config import Config, Direction, Endpoint, Identity, Listener,
 from cilium_proxy.config.labels import NAMESPACE, complete, split
 from cilium_proxy.config.peers import RESERVED
 from cilium_proxy.policy.compile import Compiled, compile_policies, load_policies, verify
+from cilium_proxy.policy.compile.identities import LOCAL_SCOPE
 from cilium_proxy.yaml import Mark, ProblemsError
 
 _ASKED = "(asked)"
@@ -158,6 +159,8 @@ class Question:
         except KeyError:
             return "unknown identity"
         names = [name for name in identity.names if name != _ASKED]
+        if identity.number & LOCAL_SCOPE:
+            names += [str(prefix) for prefix in identity.prefixes]
         labels = [key.removeprefix("k8s:") + (f"={value}" if value else "") for key, value in identity.labels.items()]
         own = [label for label in labels if not label.startswith(("io.kubernetes.", "io.cilium."))]
         return names[0] if names else ",".join(own)

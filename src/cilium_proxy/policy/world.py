@@ -17,6 +17,7 @@ from cilium_proxy.config import Config, Direction, Endpoint, Identity, Protocol
 from cilium_proxy.config.labels import NAMESPACE, complete, split
 from cilium_proxy.config.peers import RESERVED
 from cilium_proxy.policy.compile import Compiled, Identities, NumberedIdentity, compile_policies, load_policies, verify
+from cilium_proxy.policy.compile.identities import LOCAL_SCOPE
 from cilium_proxy.policy.compile.rule import Message
 from cilium_proxy.policy.map import PolicyMap
 from cilium_proxy.yaml import Mark, ProblemsError
@@ -102,11 +103,13 @@ class World:
         raise UnknownPeerError(f"`{text}` is neither a name in the configuration nor an address, labels or identity")
 
     def called(self, number: int) -> str:
-        """What to call an identity: its name, else its labels; empty if it is unknown."""
+        """What to call an identity: its name, else its prefix or labels; empty if it is unknown."""
         try:
             identity = self.identities[number]
         except KeyError:
             return ""
+        if identity.number & LOCAL_SCOPE and identity.prefixes:
+            return str(identity.prefixes[0])
         labels = [key.removeprefix("k8s:") + (f"={value}" if value else "") for key, value in identity.labels.items()]
         own = [label for label in labels if not label.startswith(("io.kubernetes.", "io.cilium."))]
         return identity.names[0] if identity.names else ",".join(own)

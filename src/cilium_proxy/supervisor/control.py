@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,18 +28,23 @@ class ControlServer:
         self.path = path
         self._answers = answers
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listens. Raises sockets.SocketError."""
         self._server = await asyncio.start_unix_server(self._serve, sock=sockets.listen(self.path))
 
     async def close(self) -> None:
-        """Stops listening."""
+        """Stops listening, and ends when those who asked have their answers."""
         if self._server is not None:
             self._server.close()
             self.path.unlink(missing_ok=True)
+            await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101
+        self._serving.add(task)
         try:
             async with asyncio.timeout(_TIMEOUT):
                 question = (await reader.readline()).decode(errors="replace").strip()
@@ -50,6 +56,9 @@ class ControlServer:
             return
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            self._serving.discard(task)
 
 
 def ask(path: Path, question: str) -> dict[str, Any]:

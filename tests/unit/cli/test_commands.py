@@ -23,6 +23,7 @@ STATUS = {
         "error_at": None,
         "applied_at": 1.0,
         "needs_restart": [],
+        "warnings": ["rule.yaml:3: secret `default/s` is missing"],
     },
     "policies": {"version": "3", "resources": 2, "error": None},
     "hosts": {"version": "2", "resources": 4, "error": None},
@@ -115,6 +116,7 @@ def test_status_shows_the_running_proxy(running):
         "1 restarts",
         "NetworkPolicy 3",
         "127.0.0.1:80",
+        "warning: rule.yaml:3: secret `default/s` is missing",
     ):
         assert text in result.output
 

@@ -137,3 +137,8 @@ def test_wrong_policies_are_shown_with_their_places(project: Path) -> None:
     result = verdict("--from", "xwing", "--to", "deathstar")
     assert result.exit_code == 2
     assert result.stderr.startswith("rule1.yaml:11:")
+
+
+def test_a_peer_that_only_a_prefix_knows_is_called_by_it() -> None:
+    answer = json.loads(verdict("--from", "deathstar", "--to", "192.0.2.7", "--port", "443", "-o", "json").stdout)
+    assert answer["remote"]["name"] == "192.0.2.0/24"

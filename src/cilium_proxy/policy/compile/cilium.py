@@ -102,6 +102,7 @@ def _spec(fields: Fields, head: Head, name: str) -> Rule:
 def _endpoint_selector(fields: Fields, head: Head) -> Selector:
     if fields.has("nodeSelector"):
         fields.problem("nodeSelector", "cannot be enforced by this proxy", UNSUPPORTED_SPEC["nodeSelector"])
+        fields.ignore("endpointSelector")
         return Selector()
     value = fields.fields("endpointSelector", required=True)
     if value is None:
