@@ -26,17 +26,22 @@ demo: $(VENV)/installed ## Show a policy enforced on real traffic
 
 test: $(VENV)/installed test-rust test-python test-fuzz ## Run all tests
 
+# Command=Debian package. What is missing and cannot be installed is named; its tests are skipped.
+TEST_COMMANDS := ip=iproute2 nft=nftables bpftool=bpftool openssl=openssl nm=binutils
+BENCH_COMMANDS := wrk=wrk haproxy=haproxy nginx=nginx-light curl=curl taskset=util-linux
+
 test-rust: $(VENV)/tools
 	$(CARGO) test --workspace --locked --quiet
 
 test-python: $(VENV)/installed
+	@./tools/system-packages.sh $(TEST_COMMANDS)
 	$(PYTEST)
 
 test-fuzz: $(VENV)/installed
 	./fuzz/run.sh 10
 
 test-nightly: $(VENV)/installed ## Run the long tests: soak, deep differential and fuzzing
-	NIGHTLY=1 $(PYTEST) -m "soak or not soak"
+	$(PYTEST) -m "soak or not soak"
 	./fuzz/run.sh 600
 
 lint: $(VENV)/installed $(DENY) ## Check formatting, lints, types, licences
@@ -54,6 +59,7 @@ format: $(VENV)/tools ## Format all code
 	$(CARGO) fmt --all
 
 bench: $(VENV)/installed ## Run the benchmarks and print their tables
+	@./tools/system-packages.sh $(BENCH_COMMANDS)
 	$(PY) -m bench
 
 wheel: $(VENV)/tools ## Make one self-contained wheel in dist/
@@ -61,9 +67,9 @@ wheel: $(VENV)/tools ## Make one self-contained wheel in dist/
 
 clean: ## Remove everything that was built
 	rm -rf $(VENV) target dist build fuzz/target src/cilium_proxy/_core.abi3.so src/cilium_proxy/_native/*.so
+	rm -f src/cilium_proxy/_native/cilium-envoy-launch src/cilium_proxy/api/envoy_descriptors.bin
 
-$(VENV)/tools: requirements/dev.txt | check-rust
-	@./tools/system-packages.sh
+$(VENV)/tools: requirements/dev.txt requirements/build.txt | check-rust
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PY) -m pip install --quiet --require-hashes -r requirements/build.txt
 	$(BIN)/uv pip install --quiet --python $(PY) --require-hashes -r requirements/dev.txt
