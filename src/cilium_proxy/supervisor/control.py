@@ -13,6 +13,7 @@ from typing import Any
 from cilium_proxy.relay import sockets
 
 _TIMEOUT = 10.0
+_TURNS = 5
 
 Answer = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -37,6 +38,9 @@ class ControlServer:
     async def close(self) -> None:
         """Stops listening, and ends when those who asked have their answers."""
         if self._server is not None:
+            # A connection accepted just now is served some turns of the loop later; a closed server would leak it.
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
             self.path.unlink(missing_ok=True)
             await asyncio.gather(*self._serving, return_exceptions=True)
