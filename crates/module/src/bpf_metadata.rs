@@ -30,7 +30,7 @@ impl Factory {
         let message = BpfMetadata::decode(config)?;
         let config = Arc::new(Config::new(&message)?);
         let identities = Source::open(&message)?;
-        let tls_refused = envoy.define_counter("cilium.policy.tls_wrapper_missing_policy")?;
+        let tls_refused = envoy.define_counter("policy.tls_wrapper_missing_policy")?;
         Ok(Self { config, identities, marked: identities::marks_sockets(), tls_refused })
     }
 }

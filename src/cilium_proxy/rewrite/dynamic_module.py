@@ -106,8 +106,10 @@ def is_module_bootstrap(config: Any) -> bool:
 
 
 def _module() -> Any:
-    # It runs a thread, so it stays loaded.
-    return messages("envoy.extensions.dynamic_modules.v3.DynamicModuleConfig")(name=_native.MODULE, do_not_close=True)
+    # It runs a thread, so it stays loaded. The prefix gives its statistics the names that Cilium's have.
+    return messages("envoy.extensions.dynamic_modules.v3.DynamicModuleConfig")(
+        name=_native.MODULE, do_not_close=True, metrics_namespace="cilium"
+    )
 
 
 def _raw(value: bytes) -> Any:

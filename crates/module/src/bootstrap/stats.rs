@@ -1,4 +1,4 @@
-//! Statistics of policy updates, with the reference's names.
+//! Statistics of policy updates, with the reference's names below the module's prefix, which is `cilium`.
 
 use std::cell::Cell;
 
@@ -23,10 +23,10 @@ pub(crate) struct Statistics {
 impl Statistics {
     pub(crate) fn new(envoy: &BootstrapConfig) -> Result<Self, ConfigError> {
         Ok(Self {
-            updates: envoy.define_counter("cilium.policy.updates_total")?,
-            rejected: envoy.define_counter("cilium.policy.updates_rejected")?,
-            success: envoy.define_counter("cilium.policy.update_success")?,
-            stream_generation: envoy.define_gauge("cilium.policy.policy_stream_generation")?,
+            updates: envoy.define_counter("policy.updates_total")?,
+            rejected: envoy.define_counter("policy.updates_rejected")?,
+            success: envoy.define_counter("policy.update_success")?,
+            stream_generation: envoy.define_gauge("policy.policy_stream_generation")?,
             generation: Cell::new(0),
         })
     }

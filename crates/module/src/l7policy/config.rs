@@ -35,7 +35,7 @@ impl Config {
             log: log::open(&message.access_log_path)?,
             denied_body: denied_body(message.denied_403_body),
             reason_header: (!reason_header.is_empty()).then_some(reason_header),
-            access_denied: envoy.define_counter("cilium.access_denied")?,
+            access_denied: envoy.define_counter("access_denied")?,
         })
     }
 }
