@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::guard::guarded;
 use crate::log::{Level, log};
@@ -13,6 +14,9 @@ use crate::text::ConfigError;
 pub trait BootstrapExtension {
     /// An event that a [`Scheduler`] posted has its turn.
     fn on_scheduled(&self, envoy: &BootstrapConfig, event: u64);
+
+    /// The [`Timer`] has run out.
+    fn on_timer(&self, envoy: &BootstrapConfig);
 
     /// A request for the admin path that was registered.
     fn on_admin_request(&self, method: &str, path: &str) -> AdminResponse;
@@ -55,6 +59,16 @@ impl BootstrapConfig {
     pub fn scheduler(&self) -> Scheduler {
         // SAFETY: as in `signal_init_complete`.
         Scheduler { envoy: unsafe { raw::bootstrap::scheduler_new(self.envoy) } }
+    }
+
+    /// Has [`BootstrapExtension::on_timer`] called once, after `delay`, unless the timer is dropped before.
+    #[must_use]
+    pub fn timer(&self, delay: Duration) -> Timer {
+        // SAFETY: as in `signal_init_complete`.
+        let timer = Timer { envoy: unsafe { raw::bootstrap::timer_new(self.envoy) } };
+        // SAFETY: the timer is live until it is dropped; this is the main thread.
+        unsafe { raw::bootstrap::timer_enable(timer.envoy, u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)) };
+        timer
     }
 
     /// Serves exactly that path of the admin interface, read-only.
@@ -122,6 +136,18 @@ impl Drop for Scheduler {
     }
 }
 
+/// A timer of the main thread, where it stays. Not to be dropped within [`BootstrapExtension::on_timer`].
+pub struct Timer {
+    envoy: Envoy,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // SAFETY: Envoy allocated it for us; the type is not `Send`, so this is the main thread.
+        unsafe { raw::bootstrap::timer_delete(self.envoy) };
+    }
+}
+
 type Extension = Rc<dyn BootstrapExtension>;
 
 /// Clones the extension behind a pointer of `config_new`.
@@ -179,6 +205,17 @@ extern "C" fn envoy_dynamic_module_on_bootstrap_extension_config_scheduled(
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_bootstrap_extension_timer_fired(
+    envoy: Envoy,
+    config: *const c_void,
+    _timer: Envoy,
+) {
+    // SAFETY: the pointer is the one `config_new` returned; this is the main thread.
+    let extension = unsafe { extension(config) };
+    guarded("bootstrap extension", || extension.on_timer(&BootstrapConfig { envoy }), || ());
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_bootstrap_extension_admin_request(
     envoy: Envoy,
     config: *const c_void,
@@ -226,6 +263,5 @@ unused! {
     envoy_dynamic_module_on_bootstrap_extension_listener_add_or_update
     envoy_dynamic_module_on_bootstrap_extension_listener_removal
     envoy_dynamic_module_on_bootstrap_extension_server_initialized
-    envoy_dynamic_module_on_bootstrap_extension_timer_fired
     envoy_dynamic_module_on_bootstrap_extension_worker_thread_initialized
 }

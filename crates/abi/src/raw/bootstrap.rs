@@ -9,6 +9,12 @@ unsafe extern "C" {
     pub(crate) fn scheduler_commit(scheduler: Envoy, event: u64);
     #[link_name = "envoy_dynamic_module_callback_bootstrap_extension_config_scheduler_delete"]
     pub(crate) fn scheduler_delete(scheduler: Envoy);
+    #[link_name = "envoy_dynamic_module_callback_bootstrap_extension_timer_new"]
+    pub(crate) fn timer_new(config: Envoy) -> Envoy;
+    #[link_name = "envoy_dynamic_module_callback_bootstrap_extension_timer_enable"]
+    pub(crate) fn timer_enable(timer: Envoy, milliseconds: u64);
+    #[link_name = "envoy_dynamic_module_callback_bootstrap_extension_timer_delete"]
+    pub(crate) fn timer_delete(timer: Envoy);
     #[link_name = "envoy_dynamic_module_callback_bootstrap_extension_config_signal_init_complete"]
     pub(crate) fn signal_init_complete(config: Envoy);
     #[link_name = "envoy_dynamic_module_callback_bootstrap_extension_register_admin_handler"]

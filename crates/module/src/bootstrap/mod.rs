@@ -5,13 +5,11 @@ mod stats;
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender as Queue};
-use std::thread;
 use std::time::Duration;
 
 use cilium_abi::ConfigError;
-use cilium_abi::bootstrap::{AdminResponse, BootstrapConfig, BootstrapExtension, Scheduler};
+use cilium_abi::bootstrap::{AdminResponse, BootstrapConfig, BootstrapExtension, Scheduler, Timer};
 use cilium_abi::log::{Level, log};
 use cilium_channel::{Client, Limits, Observer, Outcome, ResourceType, Update};
 use cilium_proto::cilium_proxy::v1::ModuleBootstrap;
@@ -27,7 +25,6 @@ const ADMIN_HELP: &str =
 /// Events posted to the main thread.
 const READY: u64 = 1;
 const UPDATED: u64 = 2;
-const TIMED_OUT: u64 = 3;
 
 pub(crate) struct Extension {
     /// Gone after shutdown.
@@ -35,6 +32,8 @@ pub(crate) struct Extension {
     updates: Receiver<UpdateCount>,
     statistics: Statistics,
     holding: Cell<bool>,
+    /// Runs while Envoy is held, if that has a limit.
+    limit: RefCell<Option<Timer>>,
 }
 
 impl Extension {
@@ -50,7 +49,15 @@ impl Extension {
         if !held {
             envoy.signal_init_complete();
         }
-        Ok(Self { channel: RefCell::new(channel), updates, statistics, holding: Cell::new(held) })
+        let limit = message.init_timeout.as_ref().and_then(|limit| Duration::try_from(*limit).ok());
+        let limit = limit.filter(|limit| held && !limit.is_zero()).map(|limit| envoy.timer(limit));
+        Ok(Self {
+            channel: RefCell::new(channel),
+            updates,
+            statistics,
+            holding: Cell::new(held),
+            limit: RefCell::new(limit),
+        })
     }
 
     fn release(&self, envoy: &BootstrapConfig) {
@@ -65,22 +72,14 @@ fn connect(
     envoy: &BootstrapConfig,
     queue: Queue<UpdateCount>,
 ) -> Result<Client, ConfigError> {
-    let scheduler = Arc::new(envoy.scheduler());
     let config = cilium_channel::Config {
         socket: PathBuf::from(&message.policy_socket),
         instance: message.instance.clone(),
         limits: Limits::default(),
     };
-    let client = Client::spawn(config, Watcher { scheduler: Arc::clone(&scheduler), queue, silent: false })?;
+    let client = Client::spawn(config, Watcher { scheduler: envoy.scheduler(), queue, silent: false })?;
     if !enforced::set(client.shared()) {
         return Err(ConfigError("cilium.bootstrap: configured twice in one process".to_owned()));
-    }
-    let limit = message.init_timeout.as_ref().and_then(|limit| Duration::try_from(*limit).ok());
-    if let Some(limit) = limit.filter(|limit| !limit.is_zero()) {
-        thread::Builder::new().name("init-timeout".to_owned()).spawn(move || {
-            thread::sleep(limit);
-            scheduler.commit(TIMED_OUT);
-        })?;
     }
     Ok(client)
 }
@@ -88,9 +87,8 @@ fn connect(
 impl BootstrapExtension for Extension {
     fn on_scheduled(&self, envoy: &BootstrapConfig, event: u64) {
         match event {
-            READY => self.release(envoy),
-            TIMED_OUT if self.holding.get() => {
-                log(Level::Warn, "cilium.bootstrap: no policy arrived in time; listeners open and deny until it does");
+            READY => {
+                self.limit.borrow_mut().take();
                 self.release(envoy);
             }
             UPDATED => self.updates.try_iter().for_each(|update| self.statistics.count(envoy, &update)),
@@ -98,11 +96,19 @@ impl BootstrapExtension for Extension {
         }
     }
 
+    fn on_timer(&self, envoy: &BootstrapConfig) {
+        if self.holding.get() {
+            log(Level::Warn, "cilium.bootstrap: no policy arrived in time; listeners open and deny until it does");
+        }
+        self.release(envoy);
+    }
+
     fn on_admin_request(&self, _method: &str, path: &str) -> AdminResponse {
         admin::respond(&enforced::load(), path)
     }
 
     fn on_shutdown(&self) {
+        self.limit.borrow_mut().take();
         // Waits for the channel's thread.
         self.channel.borrow_mut().take();
     }
@@ -110,7 +116,7 @@ impl BootstrapExtension for Extension {
 
 /// Hears of events on the channel's thread, and hands them to the main thread.
 struct Watcher {
-    scheduler: Arc<Scheduler>,
+    scheduler: Scheduler,
     queue: Queue<UpdateCount>,
     /// The control plane's absence has been reported.
     silent: bool,
