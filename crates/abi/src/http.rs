@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use crate::guard::guarded;
+use crate::guard::{PanicCounter, guarded};
 use crate::log::{Level, log};
 use crate::module::module;
 use crate::object::{drop_object, into_pointer, object};
@@ -77,6 +77,8 @@ pub struct HttpFilterConfig {
 /// A counter of a filter's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter(usize);
+
+static PANICS: PanicCounter<Counter> = PanicCounter::new();
 
 impl HttpFilterConfig {
     /// Defines a counter, below the statistics prefix of the filter's module configuration.
@@ -272,7 +274,9 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     let (name, config) = unsafe { (name.bytes(), config.bytes()) };
     let make = || {
         let name = String::from_utf8_lossy(name);
-        match module().and_then(|module| module.http_filter(&name, config, &HttpFilterConfig { envoy })) {
+        let envoy = HttpFilterConfig { envoy };
+        let counted = envoy.define_counter(PanicCounter::<Counter>::NAME).and_then(|counter| PANICS.defined(counter));
+        match counted.and_then(|()| module()?.http_filter(&name, config, &envoy)) {
             Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
             Err(error) => {
                 log(Level::Error, &format!("HTTP filter {name}: {}", error.0));
@@ -317,7 +321,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     // SAFETY: the pointer is the one `new` returned, on the same worker.
     let filter = unsafe { object::<dyn HttpFilter>(filter) };
     let closed = || {
-        let mut stream = Stream { envoy, call: PhantomData };
+        let mut stream = counted(envoy);
         stream.send_response(500, &[], b"", "cilium_filter_panicked");
         HeadersStatus::StopIteration
     };
@@ -335,14 +339,30 @@ extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
     let filter = unsafe { object::<dyn HttpFilter>(filter) };
     // The verdict was given on the request; a response that cannot be logged still goes to its client.
     let body = || filter.on_response_headers(&mut Stream { envoy, call: PhantomData }, end_stream);
-    guarded("HTTP filter", body, || HeadersStatus::Continue) as u32
+    let passed = || {
+        counted(envoy);
+        HeadersStatus::Continue
+    };
+    guarded("HTTP filter", body, passed) as u32
+}
+
+/// The stream of a filter that panicked.
+fn counted<'c>(envoy: Envoy) -> Stream<'c> {
+    let stream = Stream { envoy, call: PhantomData };
+    if let Some(counter) = PANICS.get() {
+        stream.increment(counter);
+    }
+    stream
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(envoy: Envoy, filter: *const c_void) {
     // SAFETY: the pointer is the one `new` returned, on the same worker.
     let filter = unsafe { object::<dyn HttpFilter>(filter) };
-    guarded("HTTP filter", || filter.on_stream_complete(&mut Stream { envoy, call: PhantomData }), || ());
+    let body = || filter.on_stream_complete(&mut Stream { envoy, call: PhantomData });
+    guarded("HTTP filter", body, || {
+        counted(envoy);
+    });
 }
 
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::FromRawFd;
 use std::rc::Rc;
 
-use crate::guard::guarded;
+use crate::guard::{PanicCounter, guarded};
 use crate::log::{Level, log};
 use crate::module::module;
 use crate::object::{drop_object, into_pointer, object};
@@ -34,6 +34,8 @@ pub struct ListenerFilterConfig {
 /// A counter of a filter's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter(usize);
+
+static PANICS: PanicCounter<Counter> = PanicCounter::new();
 
 impl ListenerFilterConfig {
     /// Defines a counter, below the statistics prefix of the filter's module configuration.
@@ -202,7 +204,9 @@ extern "C" fn envoy_dynamic_module_on_listener_filter_config_new(
     let (name, config) = unsafe { (name.bytes(), config.bytes()) };
     let make = || {
         let name = String::from_utf8_lossy(name);
-        match module().and_then(|module| module.listener_filter(&name, config, &ListenerFilterConfig { envoy })) {
+        let envoy = ListenerFilterConfig { envoy };
+        let counted = envoy.define_counter(PanicCounter::<Counter>::NAME).and_then(|counter| PANICS.defined(counter));
+        match counted.and_then(|()| module()?.listener_filter(&name, config, &envoy)) {
             Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
             Err(error) => {
                 log(Level::Error, &format!("listener filter {name}: {}", error.0));
@@ -235,7 +239,12 @@ extern "C" fn envoy_dynamic_module_on_listener_filter_on_accept(envoy: Envoy, fi
     let accept = guarded(
         "listener filter",
         || filter.on_accept(&mut connection),
-        || Accept::Close("the filter panicked".to_owned()),
+        || {
+            if let Some(counter) = PANICS.get() {
+                Accepted { envoy, call: PhantomData }.increment(counter);
+            }
+            Accept::Close("cilium_filter_panicked".to_owned())
+        },
     );
     match accept {
         Accept::Continue => CONTINUE,

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::guard::guarded;
+use crate::guard::{PanicCounter, guarded};
 use crate::listener::address;
 use crate::log::{Level, log};
 use crate::module::module;
@@ -63,6 +63,8 @@ pub struct Connection<'c> {
     envoy: Envoy,
     call: PhantomData<&'c mut ()>,
 }
+
+static PANICS: PanicCounter<Counter> = PanicCounter::new();
 
 /// `ConnectionCloseType::NoFlush`.
 const NO_FLUSH: u32 = 1;
@@ -238,7 +240,9 @@ extern "C" fn envoy_dynamic_module_on_network_filter_config_new(
     let (name, config) = unsafe { (name.bytes(), config.bytes()) };
     let make = || {
         let name = String::from_utf8_lossy(name);
-        match module().and_then(|module| module.network_filter(&name, config, &NetworkFilterConfig::new(envoy))) {
+        let envoy = NetworkFilterConfig::new(envoy);
+        let counted = envoy.define_counter(PanicCounter::<Counter>::NAME).and_then(|counter| PANICS.defined(counter));
+        match counted.and_then(|()| module()?.network_filter(&name, config, &envoy)) {
             Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
             Err(error) => {
                 log(Level::Error, &format!("network filter {name}: {}", error.0));
@@ -273,7 +277,11 @@ extern "C" fn envoy_dynamic_module_on_network_filter_new_connection(envoy: Envoy
 
 /// What becomes of the connection of a filter that panicked.
 fn closed(envoy: Envoy) -> Status {
-    Connection { envoy, call: PhantomData }.reset("cilium_filter_panicked");
+    let mut connection = Connection { envoy, call: PhantomData };
+    if let Some(counter) = PANICS.get() {
+        connection.increment(counter);
+    }
+    connection.reset("cilium_filter_panicked");
     Status::StopIteration
 }
 
