@@ -139,16 +139,24 @@ def _check_reserved(fields: Fields, labels: Mapping[str, str], identity: int | N
 
 def check_addresses(endpoints: list[Endpoint], identities: list[Identity], problems: Problems) -> None:
     """Every address may belong to one endpoint or identity only."""
-    owned = [(ipaddress.ip_network(ip), endpoint.name, endpoint.mark) for endpoint in endpoints for ip in endpoint.ips]
-    owned += [(cidr, identity.name, identity.mark) for identity in identities for cidr in identity.cidrs]
+    owned = [
+        (ipaddress.ip_network(ip), endpoint.name, endpoint.mark, f"endpoints[{index}].ips")
+        for index, endpoint in enumerate(endpoints)
+        for ip in endpoint.ips
+    ]
+    owned += [
+        (cidr, identity.name, identity.mark, f"identities[{index}].cidrs")
+        for index, identity in enumerate(identities)
+        for cidr in identity.cidrs
+    ]
     # Sorted, a prefix comes right before those it contains; `last` is the widest that may still contain the next.
-    last: tuple[IPNetwork, str, Mark] | None = None
+    last: tuple[IPNetwork, str, Mark, str] | None = None
     for entry in sorted(owned, key=lambda e: (e[0].version, int(e[0].network_address), e[0].prefixlen)):
         if last is not None and entry[0].version == last[0].version and entry[0].network_address in last[0]:
             message = (
                 f"{_shown(entry[0])} of `{entry[1]}` overlaps {_shown(last[0])} of `{last[1]}` (line {last[2].line})"
             )
-            problems.add(entry[2], "", message, "give every address to one endpoint or identity")
+            problems.add(entry[2], entry[3], message, "give every address to one endpoint or identity")
         else:
             last = entry
 
