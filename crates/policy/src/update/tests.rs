@@ -119,7 +119,7 @@ fn bytes_that_are_no_policy_are_refused() {
     for bytes in [&b"\xff"[..], b"\x1a\x7f", b"\x08\x01", b"\x0a\x01\xff", b"\x1a\x02\x1a\x7f\x0a\x01a\x10\x01"] {
         let upserts = [("1", bytes)];
         let update =
-            crate::Update { version: "1", kind: UpdateKind::Full, new_stream: false, upserts: &upserts, removed: &[] };
+            Update { version: "1", kind: UpdateKind::Full, new_stream: false, upserts: &upserts, removed: &[] };
         assert_eq!(PolicyMap::new().update(&update).unwrap_err().resource(), Some("1"), "{bytes:?}");
     }
 }
