@@ -133,6 +133,13 @@ impl Codec {
         }
     }
 
+    /// What goes before and after that many bytes of the plain side, which themselves stay as they are.
+    ///
+    /// `None`: they are to be changed or to wait, see [`Codec::encode`].
+    pub fn surround(&mut self, length: usize, end_stream: bool) -> Option<(Vec<u8>, Vec<u8>)> {
+        if self.accepted() { self.encoder.surround(length, end_stream) } else { None }
+    }
+
     /// Unwraps bytes of the websocket side.
     pub fn decode<'d>(&mut self, pieces: impl Iterator<Item = &'d [u8]>, end_stream: bool, out: &mut Output) {
         let mut decoded = Ok(());

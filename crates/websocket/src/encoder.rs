@@ -39,6 +39,20 @@ impl Encoder {
         }
     }
 
+    /// Header of the frame of that many bytes, and the close frame at the end of the stream; `None` where frames are
+    /// masked, or none may follow.
+    pub(crate) fn surround(&mut self, length: usize, end_stream: bool) -> Option<(Vec<u8>, Vec<u8>)> {
+        if self.masked || self.ended {
+            return None;
+        }
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        if length > 0 {
+            write_header(&mut before, Opcode::Binary, length, None);
+        }
+        self.data(&mut after, iter::empty(), end_stream);
+        Some((before, after))
+    }
+
     /// Appends a ping or pong; tells whether it was written, which it is not after the close frame.
     pub(crate) fn control(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) -> bool {
         if !self.ended {

@@ -56,6 +56,22 @@ impl Connection<'_> {
         self.take(size, fill, |envoy, length| unsafe { raw::network::drain_write(envoy, length) }, take)
     }
 
+    /// Number of bytes that are to go to the client, within `on_write`.
+    #[must_use]
+    pub fn write_length(&self) -> usize {
+        // SAFETY: `self.envoy` is live during the call.
+        unsafe { raw::network::write_size(self.envoy) }
+    }
+
+    /// Puts bytes before and after those that are to go to the client, within `on_write`.
+    pub fn surround_write(&mut self, before: &[u8], after: &[u8]) {
+        // SAFETY: `self.envoy` is live during the call; Envoy copies the bytes. Both refuse nothing but no bytes.
+        unsafe {
+            raw::network::prepend_write(self.envoy, Buffer::new(before));
+            raw::network::append_write(self.envoy, Buffer::new(after));
+        }
+    }
+
     /// `size` is the number of pieces that `fill` writes; `self.envoy` and its buffer are live during the call, and
     /// nothing changes the buffer between `fill` and `drain`.
     fn take<R>(

@@ -57,6 +57,12 @@ unsafe extern "C" {
     pub(crate) fn write_chunks(filter: Envoy, chunks: *mut Buffer) -> bool;
     #[link_name = "envoy_dynamic_module_callback_network_filter_drain_write_buffer"]
     pub(crate) fn drain_write(filter: Envoy, length: usize) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_get_write_buffer_size"]
+    pub(crate) fn write_size(filter: Envoy) -> usize;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_prepend_write_buffer"]
+    pub(crate) fn prepend_write(filter: Envoy, data: Buffer) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_append_write_buffer"]
+    pub(crate) fn append_write(filter: Envoy, data: Buffer) -> bool;
     #[link_name = "envoy_dynamic_module_callback_network_filter_inject_write_data"]
     pub(crate) fn inject_write(filter: Envoy, data: Buffer, end_stream: bool);
 }

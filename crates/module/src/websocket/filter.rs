@@ -126,6 +126,16 @@ impl Filter {
         }
     }
 
+    /// Has a server's bytes go on where they are, as a frame; tells whether they may.
+    fn surround(&self, connection: &mut Connection<'_>, end_stream: bool) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some((before, after)) = state.codec.surround(connection.write_length(), end_stream) else { return false };
+        connection.surround_write(&before, &after);
+        state.encoded_ended |= end_stream;
+        state.busy(&self.settings);
+        true
+    }
+
     /// The handshake's time is over, or a ping is due.
     fn on_time(&self, connection: &mut Connection<'_>) {
         let mut state = self.state.borrow_mut();
@@ -197,6 +207,9 @@ impl NetworkFilter for Filter {
 
     fn on_write(&self, connection: &mut Connection<'_>, end_stream: bool) -> Status {
         let wraps = !self.is_client();
+        if wraps && self.surround(connection, end_stream) {
+            return Status::Continue;
+        }
         self.run(connection, |connection, codec, out| {
             connection.take_write(|data| pass(codec, data, wraps, end_stream, out));
         });

@@ -268,6 +268,21 @@ fn pieces_of_a_write_are_one_frame() {
 }
 
 #[test]
+fn what_surrounds_bytes_makes_the_frame_that_encoding_makes() {
+    for (data, end) in [(b"hello".as_slice(), false), (b"", false), (b"bye", true)] {
+        let (_, mut encoding) = open();
+        let (_, mut surrounding) = open();
+        let (before, after) = surrounding.surround(data.len(), end).unwrap();
+        assert_eq!([&before, data, &after].concat(), encoding.framed(data, end).encoded);
+    }
+    let (mut client, mut server) = open();
+    assert_eq!(client.surround(5, false), None, "a client's frames are masked");
+    server.framed(b"", true);
+    assert_eq!(server.surround(5, false), None, "nothing follows the close frame");
+    assert_eq!(self::server(&WebSocketServer::default()).surround(5, false), None, "no handshake yet");
+}
+
+#[test]
 fn pings_come_up_to_fifteen_percent_late() {
     let interval = prost_types::Duration { seconds: 1, nanos: 0 };
     let config = WebSocketServer { ping_interval: Some(interval), ..WebSocketServer::default() };
