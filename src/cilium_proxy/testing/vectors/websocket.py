@@ -97,7 +97,10 @@ class WebsocketCase(TcpCase):
             if isinstance(peer, Peer):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(peer.sent(), timeout=1)
-        return await super()._step(proxy, self._plain(step))
+        try:
+            return await super()._step(proxy, self._plain(step))
+        except OSError as error:
+            return "a connection", str(error)
 
     def _plain(self, step: Json) -> Json:
         """The step with text as bytes; the port in requests is that of the upstream."""
