@@ -8,6 +8,7 @@
 
 pub mod access_logger;
 pub mod bootstrap;
+mod factory;
 mod guard;
 pub mod http;
 pub mod listener;

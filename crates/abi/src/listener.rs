@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::FromRawFd;
 use std::rc::Rc;
 
+use crate::factory::{drop_factory, factory, new_factory};
 use crate::guard::{PanicCounter, guarded};
-use crate::log::{Level, log};
 use crate::module::module;
 use crate::object::{drop_object, into_pointer, object};
 use crate::raw::{self, Buffer, Envoy};
@@ -200,34 +200,25 @@ extern "C" fn envoy_dynamic_module_on_listener_filter_config_new(
     name: Buffer,
     config: Buffer,
 ) -> *const c_void {
-    // SAFETY: Envoy's buffers are readable during the call.
-    let (name, config) = unsafe { (name.bytes(), config.bytes()) };
-    let make = || {
-        let name = String::from_utf8_lossy(name);
+    let make = |name: &str, config: &[u8]| {
         let envoy = ListenerFilterConfig { envoy };
         let counted = envoy.define_counter(PanicCounter::<Counter>::NAME).and_then(|counter| PANICS.defined(counter));
-        match counted.and_then(|()| module()?.listener_filter(&name, config, &envoy)) {
-            Ok(factory) => Box::into_raw(Box::new(factory)).cast_const().cast(),
-            Err(error) => {
-                log(Level::Error, &format!("listener filter {name}: {}", error.0));
-                std::ptr::null()
-            }
-        }
+        counted.and_then(|()| module()?.listener_filter(name, config, &envoy))
     };
-    guarded("listener filter configuration", make, std::ptr::null)
+    // SAFETY: this is a call of Envoy's.
+    unsafe { new_factory::<dyn ListenerFilterFactory>("listener filter", name, config, make) }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_listener_filter_config_destroy(config: *const c_void) {
     // SAFETY: the pointer is the one `config_new` returned, and Envoy gives it up.
-    let free = || drop(unsafe { Box::from_raw(config.cast_mut().cast::<Box<dyn ListenerFilterFactory>>()) });
-    guarded("listener filter configuration", free, || ());
+    unsafe { drop_factory::<dyn ListenerFilterFactory>("listener filter", config) };
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_listener_filter_new(config: *const c_void, _envoy: Envoy) -> *const c_void {
     // SAFETY: the pointer is the one `config_new` returned, alive as long as its filters.
-    let factory = unsafe { &*config.cast::<Box<dyn ListenerFilterFactory>>() };
+    let factory = unsafe { factory::<dyn ListenerFilterFactory>(config) };
     guarded("listener filter", || into_pointer(factory.filter()), std::ptr::null)
 }
 
