@@ -39,9 +39,9 @@ fn joined<'c>(size: usize, fill: impl FnOnce(*mut Buffer) -> bool) -> Cow<'c, [u
         return Cow::Borrowed(&[]);
     }
     // SAFETY: Envoy filled the pieces with views of its buffer.
-    let bytes = |piece: &Buffer| unsafe { piece.bytes::<'c>() };
+    let bytes = |piece: &Buffer| -> &'c [u8] { unsafe { piece.bytes() } };
     match pieces {
         [piece] => Cow::Borrowed(bytes(piece)),
-        pieces => Cow::Owned(pieces.iter().flat_map(bytes).copied().collect()),
+        pieces => Cow::Owned(pieces.iter().map(bytes).collect::<Vec<_>>().concat()),
     }
 }
