@@ -1,6 +1,7 @@
 //! What is known of one request, kept in the form it is sent in.
 
-use cilium_proto::cilium::{EntryType, HttpProtocol};
+use cilium_proto::cilium::{EntryType, HttpProtocol, KafkaLogEntry};
+use prost::Message as _;
 
 use crate::wire;
 
@@ -17,6 +18,7 @@ mod field {
     pub(super) const DESTINATION_ID: u32 = 16;
     pub(super) const PROXY_ID: u32 = 17;
     pub(super) const HTTP: u32 = 100;
+    pub(super) const KAFKA: u32 = 101;
     pub(super) const GENERIC_L7: u32 = 102;
 
     pub(super) mod http {
@@ -63,6 +65,7 @@ enum L7 {
     #[default]
     None,
     Http,
+    Kafka,
     Generic,
 }
 
@@ -95,7 +98,7 @@ pub struct Entry {
     headers: Vec<u8>,
     /// Encoded `missing_headers` and `rejected_headers` of `HttpLogEntry`, in the order they were added.
     findings: Vec<u8>,
-    /// Encoded `L7LogEntry`.
+    /// Encoded `L7LogEntry` or `KafkaLogEntry`.
     generic: Vec<u8>,
     request_logged: bool,
 }
@@ -240,6 +243,12 @@ impl Entry {
         changed
     }
 
+    /// Takes over what the parser of Kafka reports.
+    pub fn set_kafka(&mut self, kafka: &KafkaLogEntry) {
+        self.l7 = L7::Kafka;
+        self.generic = kafka.encode_to_vec();
+    }
+
     /// Whether a request or denied entry was made of this already.
     #[must_use]
     pub fn request_logged(&self) -> bool {
@@ -269,6 +278,10 @@ impl Entry {
         match self.l7 {
             L7::None => {}
             L7::Http => self.encode_http(out),
+            L7::Kafka => {
+                wire::delimited(out, field::KAFKA, self.generic.len());
+                out.extend_from_slice(&self.generic);
+            }
             L7::Generic => {
                 wire::delimited(out, field::GENERIC_L7, self.generic.len());
                 out.extend_from_slice(&self.generic);

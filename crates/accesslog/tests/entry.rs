@@ -4,7 +4,7 @@
 
 use cilium_accesslog::{Connection, Entry, EntryType, HttpProtocol, LogEntry};
 use cilium_proto::cilium::log_entry::L7;
-use cilium_proto::cilium::{HttpLogEntry, KeyValue, L7LogEntry};
+use cilium_proto::cilium::{HttpLogEntry, KafkaLogEntry, KeyValue, L7LogEntry};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -76,6 +76,21 @@ fn a_request_entry_holds_connection_and_headers() {
         ..LogEntry::default()
     };
     assert_eq!(entry, expected);
+}
+
+#[test]
+fn a_kafka_entry_holds_what_its_parser_reports() {
+    let kafka = KafkaLogEntry {
+        correlation_id: 7,
+        error_code: -1,
+        api_version: 2,
+        api_key: 3,
+        topics: vec!["orders".to_owned(), "returns".to_owned()],
+    };
+    let mut entry = Entry::new();
+    entry.init_from_connection(&CONNECTION, 7);
+    entry.set_kafka(&kafka);
+    assert_eq!(decode(&mut entry, EntryType::Denied).l7, Some(L7::Kafka(kafka)));
 }
 
 #[test]
