@@ -40,11 +40,12 @@ def run(url: str, pid: int, *, seconds: float, connections: int, core: int) -> S
         raise RuntimeError(f"{url}: not every request was answered with 200:\n{done.stdout}")
     requests = int(_find(r"(\d+) requests in", done.stdout))
     rate = float(_find(r"Requests/sec:\s+([\d.]+)", done.stdout))
-    return Sample(rate=rate, cpu_us=used * 1e6 / requests, p99_ms=_milliseconds(_find(r"99%\s+(\S+)", done.stdout)))
+    latency = _milliseconds(_find(r"^\s+99%\s+(\S+)$", done.stdout))
+    return Sample(rate=rate, cpu_us=used * 1e6 / requests, p99_ms=latency)
 
 
 def _find(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
+    found = re.search(pattern, text, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"wrk printed no {pattern!r}:\n{text}")
     return found.group(1)
