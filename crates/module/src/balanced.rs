@@ -26,10 +26,12 @@ pub(crate) struct Judged<'c> {
 }
 
 /// One of the policies to ask.
-struct Question<'c> {
-    name: &'c str,
-    port: PortPolicy<'c>,
-    remote: u32,
+pub(crate) struct Question<'c> {
+    pub(crate) name: &'c str,
+    pub(crate) direction: Direction,
+    pub(crate) port_number: u16,
+    pub(crate) port: PortPolicy<'c>,
+    pub(crate) remote: u32,
 }
 
 impl<'c> Balanced<'c> {
@@ -63,10 +65,13 @@ impl<'c> Balanced<'c> {
         judged
     }
 
-    fn questions(&self) -> impl Iterator<Item = Question<'c>> {
+    /// The policies to ask, in order.
+    pub(crate) fn questions(&self) -> impl Iterator<Item = Question<'c>> {
         let Context { pod, ingress_policy, ingress_source_identity, port, .. } = *self.context;
         let ask = |name, direction, port, remote| Question {
             name,
+            direction,
+            port_number: port,
             port: self.context.policy(self.state, name).port(direction, port),
             remote,
         };

@@ -1,8 +1,11 @@
 //! The network filter `cilium.network`: the verdict on a connection, before anything is connected upstream or, where load
-//! balancing chooses the host, before any byte passes.
+//! balancing chooses the host, before any byte passes. Where rules name a parser, it judges the messages after that.
 
 pub(crate) mod connected;
+mod enforcement;
+mod messages;
 mod options;
+mod parser;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -10,16 +13,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cilium_abi::ConfigError;
+use cilium_abi::log::{Level, log as write_line};
 use cilium_abi::network::{Connection, NetworkFilter, NetworkFilterFactory, Status};
 use cilium_accesslog::{Connection as Ends, EntryType, Queue};
+use cilium_l7::ConnectionInfo;
 use cilium_proto::cilium::NetworkFilter as Message;
 use prost::Message as _;
 
 use crate::balanced::Balanced;
 use crate::enforced;
+use crate::identities::Source;
 use crate::log::{self, PooledEntry};
 use crate::metadata::{Context, UpstreamSocket};
 use crate::network::connected::Waiting;
+use crate::network::enforcement::{Enforcement, Question};
+use crate::network::parser::Parser;
 use crate::target::Target;
 use crate::websocket;
 
@@ -33,13 +41,16 @@ pub(crate) struct Factory {
 impl Factory {
     pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
         let message = Message::decode(config)?;
-        Ok(Self { log: log::open(&message.access_log_path)? })
+        // Where the reference's parsers have their log.
+        let parsers = message.proxylib_params.get("access-log-path").map(String::as_str).unwrap_or_default();
+        let path = if message.access_log_path.is_empty() { parsers } else { &message.access_log_path };
+        Ok(Self { log: log::open(path)? })
     }
 }
 
 impl NetworkFilterFactory for Factory {
     fn filter(&self) -> Rc<dyn NetworkFilter> {
-        Rc::new(Filter { log: self.log.clone(), phase: RefCell::new(Phase::Judged) })
+        Rc::new(Filter { log: self.log.clone(), phase: RefCell::new(Phase::Judged), parser: RefCell::new(None) })
     }
 }
 
@@ -56,6 +67,8 @@ enum Phase {
 struct Filter {
     log: Option<Arc<Queue>>,
     phase: RefCell<Phase>,
+    /// Judges what passes once the connection may be.
+    parser: RefCell<Option<Parser>>,
 }
 
 impl NetworkFilter for Filter {
@@ -66,12 +79,18 @@ impl NetworkFilter for Filter {
         }
     }
 
-    fn on_read(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
-        self.settle(connection)
+    fn on_read(&self, connection: &mut Connection<'_>, end_stream: bool) -> Status {
+        match self.settle(connection) {
+            Status::Continue => self.parse(connection, false, end_stream),
+            Status::StopIteration => Status::StopIteration,
+        }
     }
 
-    fn on_write(&self, connection: &mut Connection<'_>, _end_stream: bool) -> Status {
-        self.settle(connection)
+    fn on_write(&self, connection: &mut Connection<'_>, end_stream: bool) -> Status {
+        match self.settle(connection) {
+            Status::Continue => self.parse(connection, true, end_stream),
+            Status::StopIteration => Status::StopIteration,
+        }
     }
 
     fn on_scheduled(&self, connection: &mut Connection<'_>, event: u64) {
@@ -110,9 +129,14 @@ impl Filter {
         let verdict = port.network(context.proxy_id, target.remote, sni);
         let parser = port.l7_parser(context.proxy_id, target.remote).filter(|_| verdict.allowed);
         let reason = match parser {
-            // What such rules say cannot be checked, so nothing is allowed by them.
             Some(parser) => {
-                format!("port {}: the rules want the parser {parser:?}, which does not run here", target.port)
+                let question =
+                    Question::new(policy_key(context, context.pod), target.direction, target.port, target.remote);
+                let ends = (context.pod, target.destination_identity, destination);
+                match self.start(connection, context, ends, parser, vec![question]) {
+                    Ok(()) => return Ok(()),
+                    Err(reason) => format!("port {}: {reason}", target.port),
+                }
             }
             None if verdict.allowed => return Ok(()),
             None => verdict.reason.describe(context.pod).to_string(),
@@ -147,7 +171,12 @@ impl Filter {
         let host = connection.upstream_host().ok_or("the chosen host has no IP address")?;
         let state = enforced::load();
         let balanced = Balanced::new(&context, &state, host);
-        let judged = balanced.connection(connection.server_name().unwrap_or_default());
+        let mut judged = balanced.connection(connection.server_name().unwrap_or_default());
+        if judged.outcome.is_ok()
+            && let Err(reason) = self.start_balanced(connection, &context, &balanced, judged.policy_name)
+        {
+            judged.outcome = Err(reason);
+        }
         let (kind, rule) = match &judged.outcome {
             Err(reason) => (EntryType::Denied, reason.as_str()),
             // What the load balancer's policy allows does not pass the datapath's log again.
@@ -156,6 +185,78 @@ impl Filter {
         };
         self.write_log(entry(connection, &context, judged.policy_name, balanced.identity, host), rule, kind);
         judged.outcome.map(drop)
+    }
+
+    /// Runs the parser that the rules name, if any; all policies whose rules name it judge its messages.
+    fn start_balanced(
+        &self,
+        connection: &Connection<'_>,
+        context: &Context<'_>,
+        balanced: &Balanced<'_>,
+        policy_name: &str,
+    ) -> Result<(), String> {
+        let mut wanted = None;
+        let mut questions = Vec::new();
+        for question in balanced.questions() {
+            let Some(parser) = question.port.l7_parser(context.proxy_id, question.remote) else { continue };
+            let first = *wanted.get_or_insert(parser);
+            if first != parser {
+                return Err(format!("one policy wants the parser {first:?}, another {parser:?}"));
+            }
+            let name = policy_key(context, question.name);
+            questions.push(Question::new(name, question.direction, question.port_number, question.remote));
+        }
+        let Some(parser) = wanted else { return Ok(()) };
+        self.start(connection, context, (policy_name, balanced.identity, balanced.host), parser, questions)
+    }
+
+    /// Has a parser judge the connection's messages. `ends`: the policy's name, the destination's identity and address.
+    fn start(
+        &self,
+        connection: &Connection<'_>,
+        context: &Context<'_>,
+        ends: (&str, u32, SocketAddr),
+        parser: &str,
+        questions: Vec<Question>,
+    ) -> Result<(), String> {
+        let (policy_name, destination_id, destination) = ends;
+        let info = ConnectionInfo {
+            ingress: context.ingress,
+            source_id: context.source_identity,
+            destination_id,
+            source_address: connection.remote_address().map(|address| address.to_string()).unwrap_or_default(),
+            destination_address: destination.to_string(),
+            policy_name: policy_name.to_owned(),
+            port: context.port,
+        };
+        let enforcement = Enforcement {
+            parser: parser.to_owned(),
+            proxy_id: context.proxy_id,
+            allow_egress: context.allow_egress,
+            server_name: connection.server_name().unwrap_or_default().to_owned(),
+            questions,
+        };
+        let parser = Parser::new(info, enforcement, self.log.clone()).map_err(|error| error.to_string())?;
+        *self.parser.borrow_mut() = Some(parser);
+        Ok(())
+    }
+
+    /// Has the parser, if there is one, judge what is in the buffer.
+    fn parse(&self, connection: &mut Connection<'_>, reply: bool, end_stream: bool) -> Status {
+        let judged = match &mut *self.parser.borrow_mut() {
+            None => return Status::Continue,
+            Some(parser) => parser.judge(connection, reply, end_stream),
+        };
+        match judged {
+            Ok(outcome) => outcome.apply(connection, reply, end_stream),
+            Err(closed) => {
+                *self.phase.borrow_mut() = Phase::Refused;
+                let id = connection.id();
+                write_line(Level::Warn, &format!("cilium.network: connection {id} is closed: {closed}"));
+                connection.close(&log::details("cilium.network", &closed.reason));
+                Status::StopIteration
+            }
+        }
     }
 
     fn refuse(&self, connection: &mut Connection<'_>, reason: &str) -> Status {
@@ -170,6 +271,11 @@ impl Filter {
             queue.log(&mut entry, kind);
         }
     }
+}
+
+/// The name that a policy is found by; nobody's where nobody is known.
+fn policy_key<'n>(context: &Context<'_>, name: &'n str) -> &'n str {
+    if context.identities == Source::NOBODY { "" } else { name }
 }
 
 /// The connection's access log entry.

@@ -91,7 +91,10 @@ class TcpCase:
                     return
                 await proxy.ready()
                 for number, step in enumerate(self.case["steps"], start=1):
-                    difference = await self._step(proxy, step)
+                    try:
+                        difference = await self._step(proxy, step)
+                    except OSError as error:
+                        difference = "a connection", error.strerror or str(error)
                     if difference is not None:
                         what = str(step.get("do") or step.get("expect"))
                         self.result.failures.append(Failure(number, what, *difference))
