@@ -66,7 +66,13 @@ def test_commands_are_judged_one_by_one(r2d2, robot, run):
         assert ask(stream, b"WRITE public/plans\r\n") == b"ERROR\r\n"
         assert ask(stream, b"HALT\r\n") == b"OK\r\n"
     assert robot.lines == [b"READ public/plans\r\n", b"HALT\r\n"]
-    eventually(lambda: len(r2d2.entries()) >= 4)
+    eventually(lambda: len(r2d2.entries()) == 4)
+    assert [(entry["entryType"], entry["genericL7"]["fields"]) for entry in r2d2.entries()] == [
+        ("Request", {"cmd": "READ", "file": "public/plans"}),
+        ("Denied", {"cmd": "READ", "file": "private/plans"}),
+        ("Denied", {"cmd": "WRITE", "file": "public/plans"}),
+        ("Request", {"cmd": "HALT", "file": ""}),
+    ]
 
 
 def test_an_open_connection_follows_a_changed_policy(r2d2, robot, run):
