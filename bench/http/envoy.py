@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 _HTTP = "envoy.extensions.filters.http"
 _NETWORK = "envoy.extensions.filters.network"
-_MODULE = {"name": "cilium_dynamic_modules", "do_not_close": True}
+_MODULE = {"name": "cilium_dynamic_modules", "do_not_close": True, "metrics_namespace": "cilium"}
 
 
 def bootstrap(

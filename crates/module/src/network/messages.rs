@@ -115,6 +115,9 @@ fn payload(parser: &str, candidate: &L7Candidate<'_>) -> Result<Effect, String> 
             }
             (CompiledRules::default(), CompiledRules::default())
         }
+        L7RuleSet::Generic { allow, deny } if allow.iter().chain(deny).any(|rule| rule.has_metadata) => {
+            return Err(format!("a rule has matchers of metadata, which {parser} does not report"));
+        }
         L7RuleSet::Generic { allow, deny } => {
             let [allow, deny] = [allow, deny].map(|rules| rules.iter().map(generic).collect::<Vec<_>>());
             (

@@ -61,6 +61,7 @@ fn list(rules: Vec<pb::L7NetworkPolicyRule>, field: &str, shared: &mut impl Shar
     let mut generic = Vec::with_capacity(rules.len());
     let mut metadata = Vec::with_capacity(rules.len());
     for (index, rule) in rules.into_iter().enumerate() {
+        let has_metadata = !rule.metadata_rule.is_empty();
         let matchers = rule
             .metadata_rule
             .into_iter()
@@ -69,7 +70,7 @@ fn list(rules: Vec<pb::L7NetworkPolicyRule>, field: &str, shared: &mut impl Shar
             .collect::<Result<_, _>>()
             .at_index(field, index)?;
         metadata.push(MetadataRule { name: rule.name.as_str().into(), matchers });
-        generic.push(GenericRule { name: rule.name, fields: rule.rule.into_iter().collect() });
+        generic.push(GenericRule { name: rule.name, fields: rule.rule.into_iter().collect(), has_metadata });
     }
     Ok((generic.into(), metadata.into()))
 }

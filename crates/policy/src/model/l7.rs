@@ -41,6 +41,8 @@ pub struct GenericRule {
     pub name: String,
     /// What the parser of the protocol makes of it; empty: every request.
     pub fields: BTreeMap<String, String>,
+    /// Whether the rule has matchers of metadata as well, which no parser of payload can check.
+    pub has_metadata: bool,
 }
 
 /// The metadata side of generic rules.

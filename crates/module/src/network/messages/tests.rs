@@ -3,7 +3,7 @@ use super::*;
 const PARSER: &str = "test.headerparser";
 
 fn prefixed(prefix: &str) -> GenericRule {
-    GenericRule { name: String::new(), fields: [("prefix".to_owned(), prefix.to_owned())].into() }
+    GenericRule { fields: [("prefix".to_owned(), prefix.to_owned())].into(), ..GenericRule::default() }
 }
 
 fn candidate(precedence: u32, rules: L7RuleSet<'_>) -> L7Candidate<'_> {
@@ -60,9 +60,12 @@ fn a_pass_skips_to_the_rules_below() {
 
 #[test]
 fn rules_that_the_parser_cannot_check_are_refused() {
-    let unknown = [GenericRule { name: String::new(), fields: [("infix".to_owned(), "a".to_owned())].into() }];
+    let unknown = [GenericRule { fields: [("infix".to_owned(), "a".to_owned())].into(), ..GenericRule::default() }];
+    let metadata = [GenericRule { has_metadata: true, ..GenericRule::default() }];
     let kafka = L7Candidate { l7_proto: "kafka", ..candidate(0, L7RuleSet::Any) };
-    for candidate in [candidate(0, allow(&unknown)), candidate(0, L7RuleSet::Http), kafka] {
+    for candidate in
+        [candidate(0, allow(&unknown)), candidate(0, allow(&metadata)), candidate(0, L7RuleSet::Http), kafka]
+    {
         assert!(Rules::new(PARSER, [candidate].into_iter()).is_err(), "{candidate:?}");
     }
     let rules = [prefixed("a")];
