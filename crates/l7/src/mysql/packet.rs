@@ -21,8 +21,18 @@ pub(crate) enum Handshake {
     Compressed,
     Plain {
         database: Option<String>,
+        collation: u16,
         query_attributes: bool,
+        /// Passwords are hashed, and sent with their length.
+        secure: bool,
     },
+}
+
+/// What `COM_CHANGE_USER` changes besides the user.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ChangeUser {
+    pub(crate) database: Option<String>,
+    pub(crate) collation: u16,
 }
 
 /// Payload length and sequence number.
@@ -78,7 +88,22 @@ pub(crate) fn handshake(payload: &[u8]) -> Option<Handshake> {
     } else {
         None
     };
-    Some(Handshake::Plain { database, query_attributes: has(QUERY_ATTRIBUTES) })
+    Some(Handshake::Plain {
+        database,
+        collation: fixed[8].into(),
+        query_attributes: has(QUERY_ATTRIBUTES),
+        secure: has(SECURE_CONNECTION),
+    })
+}
+
+/// Reads `COM_CHANGE_USER` of a client whose passwords have lengths.
+pub(crate) fn change_user(body: &[u8]) -> Option<ChangeUser> {
+    let (_user, rest) = until_zero(body)?;
+    let (length, rest) = rest.split_first()?;
+    let (database, rest) = until_zero(rest.get(usize::from(*length)..)?)?;
+    let database = Some(String::from_utf8(database.to_vec()).ok()?).filter(|name| !name.is_empty());
+    let collation = rest.first_chunk().map_or(0, |collation| u16::from_le_bytes(*collation));
+    Some(ChangeUser { database, collation })
 }
 
 /// An error packet.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::mysql::NAME;
-use crate::mysql::packet::{HEADER, Handshake, error, handshake, header, lenenc};
+use crate::mysql::packet::{HEADER, Handshake, change_user, error, handshake, header, lenenc};
 use crate::mysql::sql::{self, Access};
 use crate::op::{ErrorCode, Op};
 use crate::parser::{Context, Parser};
@@ -56,6 +56,7 @@ pub(crate) struct Mysql {
     phase: Phase,
     database: Option<String>,
     query_attributes: bool,
+    secure: bool,
     prepared: HashMap<[u8; 4], Vec<Access>>,
     awaited: Awaited,
     /// The client sends a file.
@@ -92,9 +93,11 @@ impl Mysql {
                 self.phase = Phase::Opaque;
                 Ok(true)
             }
-            Handshake::Plain { database, query_attributes } => {
+            Handshake::Plain { database, collation, query_attributes, secure } => {
+                check_collation(collation)?;
                 self.database = database;
                 self.query_attributes = query_attributes;
+                self.secure = secure;
                 self.phase = Phase::Authentication { turn: false };
                 Ok(true)
             }
@@ -123,8 +126,12 @@ impl Mysql {
             0x09 | 0x0e | 0x1a | 0x1b | 0x1c | 0x1f => (Vec::new(), Awaited::Any),
             // INIT_DB
             0x02 => (Vec::new(), Awaited::Database(text()?.to_owned())),
-            // CHANGE_USER: what it says of the database is not worth reading twice.
-            0x11 => (Vec::new(), Awaited::User(None)),
+            // CHANGE_USER
+            0x11 => {
+                let change = change_user(body).filter(|_| self.secure).ok_or("a malformed change of user")?;
+                check_collation(change.collation)?;
+                (Vec::new(), Awaited::User(change.database))
+            }
             // QUERY
             0x03 => {
                 let Some(query) = self.query(body).and_then(|query| std::str::from_utf8(query).ok()) else {
@@ -212,6 +219,14 @@ impl Mysql {
             Phase::Handshake | Phase::Opaque => {}
         }
     }
+}
+
+/// Refuses character sets under which statements cannot be read.
+fn check_collation(collation: u16) -> Result<(), String> {
+    if sql::hides_backslashes(collation) {
+        return Err(format!("collation {collation}, under which the ends of texts are not certain"));
+    }
+    Ok(())
 }
 
 /// Asks the policy, and writes the record of its answer.

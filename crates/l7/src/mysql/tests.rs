@@ -21,7 +21,11 @@ fn handshake(flags: u32) -> Vec<u8> {
 
 /// Connected, with the database `db`.
 fn connected() -> Harness {
-    let mut harness = Harness::metadata(NAME, "t.db", &["select", "insert"]);
+    connected_with(&["select", "insert"])
+}
+
+fn connected_with(operations: &[&str]) -> Harness {
+    let mut harness = Harness::metadata(NAME, "t.db", operations);
     harness.server(&packet(0, b"\x0a8.0"));
     harness.client(&handshake(0));
     harness.server(&packet(2, &[0, 0, 0, 2, 0, 0, 0]));
@@ -50,6 +54,25 @@ fn statements_are_decided_on_by_table() {
         ("SELECT LOAD_FILE('/etc/passwd')", false),
         ("SELECT /*!50000 * FROM secret */", false),
         ("SHUTDOWN", false),
+        ("TABLE secret", false),
+        ("SELECT * FROM t UNION TABLE secret", false),
+        ("SELECT 1 UNION TABLE secret", false),
+        ("INSERT INTO t SET a = (SELECT b FROM secret)", false),
+        ("INSERT INTO t SET a = 1", true),
+        ("INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = (SELECT b FROM secret)", false),
+        ("INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = VALUES(a)", true),
+        ("INSERT INTO t VALUES (1) RETURNING (SELECT b FROM secret)", false),
+        ("WITH x AS (SELECT 1) DELETE FROM t", false),
+        ("SELECT * FROM t WHERE 1 --(SELECT a FROM secret)\n", false),
+        ("SELECT mysql.f() FROM t", false),
+        ("SELECT f()", false),
+        ("SELECT NOW(), USER(), LAST_INSERT_ID()", true),
+        ("SELECT LOAD_FILE('/etc/passwd') FROM t", false),
+        ("SET PASSWORD = 'x'", false),
+        ("SET ROLE all_of_them", false),
+        ("SET GLOBAL x = 1", false),
+        ("SET autocommit = 0", true),
+        ("COMMIT", true),
     ] {
         let mut harness = connected();
         assert_eq!(!harness.client(&query(sql)).is_empty(), allowed, "{sql}");
@@ -57,10 +80,84 @@ fn statements_are_decided_on_by_table() {
     }
 }
 
+/// With the right to do it to `t`.
+#[test]
+fn other_tables_are_not_reached_by_definitions() {
+    for (sql, operation, allowed) in [
+        ("CREATE TABLE t (a INT)", "create", true),
+        ("CREATE TABLE t LIKE secret", "create", false),
+        ("ALTER TABLE t RENAME TO secret", "alter", false),
+        ("ALTER TABLE t ADD COLUMN b INT", "alter", true),
+        ("DROP TABLE t", "drop", true),
+        ("DROP DATABASE t", "drop", false),
+    ] {
+        let mut harness = connected_with(&[operation]);
+        assert_eq!(!harness.client(&query(sql)).is_empty(), allowed, "{sql}");
+    }
+}
+
+/// A server that reads quotes otherwise would find other tables.
+#[test]
+fn what_changes_the_reading_of_quotes_is_refused() {
+    for (sql, allowed) in [
+        ("SET sql_mode = 4", false),
+        ("SET sql_mode = 0x04", false),
+        ("SET sql_mode = 'ORACLE'", false),
+        ("SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ANSI_QUOTES'", false),
+        ("SET autocommit = 1, sql_mode = 4", false),
+        ("SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')", false),
+        ("SELECT /*+ SET_VAR(sql_mode = 'ANSI_QUOTES') */ * FROM t", false),
+        ("SET sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE'", true),
+        ("SET NAMES gbk", false),
+        ("SET NAMES utf8mb4", true),
+        ("SET character_set_client = gbk", false),
+        ("SET @@session.character_set_client = 'sjis'", false),
+        ("SET character_set_results = NULL", true),
+    ] {
+        let mut harness = connected();
+        assert_eq!(!harness.client(&query(sql)).is_empty(), allowed, "{sql}");
+    }
+    let mut gbk = handshake(0);
+    gbk[4 + 8] = 28;
+    assert!(Harness::metadata(NAME, "t.db", &[]).try_client(&gbk).is_err());
+}
+
+#[test]
+fn another_user_has_another_database() {
+    let mut harness = connected();
+    assert!(!harness.client(&packet(0, b"\x11user\0\0other\0\xff\0")).is_empty());
+    ok(&mut harness);
+    assert_eq!(harness.client(&query("SELECT * FROM t")), b"");
+    assert_eq!(harness.client(&query("SELECT * FROM db.t")), query("SELECT * FROM db.t"));
+    ok(&mut harness);
+    assert!(harness.try_client(&packet(0, b"\x11user\0\0other\0\x1c\0")).is_err());
+}
+
+#[test]
+fn deep_statements_are_refused_and_long_ones_are_not() {
+    for deep in ["+1", " OR 1", " UNION SELECT 1", " IS NULL", " COLLATE x", "->'$'", " IN (1)", " BETWEEN 1 AND 1"] {
+        let mut harness = connected();
+        let sql = format!("SELECT 1{} FROM t", deep.repeat(400_000));
+        assert_eq!(harness.client(&query(&sql)), b"", "{deep}");
+        let mut harness = connected();
+        harness.client(&query(&format!("SELECT 1{} FROM t", deep.repeat(1_300))));
+        assert!(harness.records.len() <= 1);
+    }
+    let mut harness = connected();
+    let long = query(&format!("INSERT INTO t VALUES {}(0)", "(-1, NULL, 'a'), ".repeat(50_000)));
+    assert_eq!(harness.client(&long), long);
+    let mut harness = connected();
+    let many = query(&format!("SELECT * FROM t WHERE 1{}", " OR a = 1".repeat(1_500)));
+    assert_eq!(harness.client(&many), many);
+}
+
 #[test]
 fn the_database_counts_once_it_is_chosen() {
     let mut harness = connected();
     harness.client(&query("USE other"));
+    ok(&mut harness);
+    assert_eq!(harness.client(&query("SELECT * FROM t")), b"");
+    harness.client(&query("USE `x db`"));
     ok(&mut harness);
     assert_eq!(harness.client(&query("SELECT * FROM t")), b"");
 }

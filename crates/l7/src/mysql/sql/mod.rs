@@ -1,0 +1,63 @@
+//! Which tables a statement touches, and how.
+//!
+//! What a statement calls is not seen: a stored function or a trigger may touch what the statement does not name.
+
+mod access;
+mod bounds;
+mod session;
+
+use std::collections::BTreeMap;
+
+pub(crate) use session::hides_backslashes;
+use sqlparser::ast::{ObjectName, Statement, Use};
+use sqlparser::dialect::MySqlDialect;
+use sqlparser::parser::Parser;
+
+/// A statement, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Operations per `table.database`, or `table` if the database is not known.
+    pub(crate) tables: BTreeMap<String, Vec<String>>,
+    /// The database that a `USE` chooses.
+    pub(crate) uses: Option<String>,
+    /// It touches nothing but the session.
+    pub(crate) session: bool,
+}
+
+/// Deepest nesting.
+const DEPTH: usize = 50;
+
+/// Reads a text of statements; `None` if it is not understood.
+pub(crate) fn read(sql: &str, database: Option<&str>) -> Option<Vec<Access>> {
+    let lower = sql.to_ascii_lowercase();
+    // Comments that servers run.
+    if lower.contains("/*!") || lower.contains("/*m!") || lower.contains("/*+") && lower.contains("sql_mode") {
+        return None;
+    }
+    let dialect = MySqlDialect {};
+    let tokens = bounds::tokens(&dialect, sql)?;
+    let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens);
+    let statements = parser.parse_statements().ok()?;
+    statements.iter().map(|statement| read_one(statement, database)).collect()
+}
+
+fn read_one(statement: &Statement, database: Option<&str>) -> Option<Access> {
+    if session::changes_reading(statement) {
+        return None;
+    }
+    let uses = match statement {
+        Statement::Use(Use::Object(ObjectName(parts))) => match parts.as_slice() {
+            [name] => Some(name.as_ident()?.value.clone()),
+            _ => return None,
+        },
+        Statement::Use(_) => return None,
+        _ => None,
+    };
+    let mut tables = access::tables(statement, database)?;
+    let session = tables.is_empty() && session::is_of_session(statement);
+    if tables.is_empty() && !session {
+        // What touches no table has a name that no table can have.
+        tables.insert(access::SERVER.into(), vec![access::operation(statement)]);
+    }
+    Some(Access { tables, uses, session })
+}
