@@ -11,6 +11,7 @@ mod parser;
 mod request;
 mod rules;
 mod segment;
+mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -23,8 +23,8 @@ const PROTOCOL_ERROR: i32 = 0x000a;
 enum Framing {
     /// As envelopes.
     Envelopes,
-    /// As envelopes, until the server accepts version 5.
-    Starting,
+    /// As envelopes, until the server answers the `STARTUP` of version 5 on this stream.
+    Starting([u8; 2]),
     /// In segments.
     Segments,
 }
@@ -34,6 +34,8 @@ enum Framing {
 pub(crate) struct Cassandra {
     framing: Framing,
     compression: Option<Compression>,
+    /// The server has seen a `STARTUP`. It keeps to the compression of the first.
+    started: bool,
     known: Known,
     /// Length of the segments at hand, which were replaced by others.
     dropping: Option<usize>,
@@ -57,6 +59,7 @@ impl Default for Cassandra {
         Self {
             framing: Framing::Envelopes,
             compression: None,
+            started: false,
             known: Known::default(),
             dropping: None,
             reply_rest: 0,
@@ -115,9 +118,7 @@ impl Cassandra {
         }
         let body = self.body(header, body)?;
         let malformed = (ErrorCode::InvalidFrameType, "a malformed request, or a statement that is not understood");
-        if header.opcode == STARTUP {
-            self.compression = compression(&body).ok_or(malformed)?;
-        }
+        let asked = if header.opcode == STARTUP { compression(&body).ok_or(malformed)? } else { None };
         let plain = decide(context, &Statement::default());
         let runs = match self.known.read(header, &body).ok_or(malformed)? {
             Body::Statements(runs) => runs,
@@ -142,18 +143,22 @@ impl Cassandra {
         if !decision.allowed {
             return Ok(Outcome { allowed: false, reply: Some(unauthorized(header)) });
         }
-        if !self.known.sent(header, &runs) {
-            return Err((ErrorCode::InvalidFrameType, "more than 32768 requests without reply"));
-        }
-        if header.opcode == STARTUP && header.version == 5 && self.framing == Framing::Envelopes {
-            self.framing = Framing::Starting;
+        self.known.sent(header, &runs).map_err(|why| (ErrorCode::InvalidFrameType, why))?;
+        if header.opcode == STARTUP {
+            if std::mem::replace(&mut self.started, true) {
+                return Err((ErrorCode::InvalidFrameType, "a second STARTUP"));
+            }
+            self.compression = asked;
+            if header.version == 5 {
+                self.framing = Framing::Starting(header.stream);
+            }
         }
         Ok(Outcome { allowed: true, reply: None })
     }
 
     fn envelope(&mut self, context: &mut Context<'_>, data: &[u8]) -> Result<Op, Failure> {
         let Some(header) = Header::read(data) else { return Ok(Op::More(HEADER - data.len())) };
-        if self.framing == Framing::Starting {
+        if let Framing::Starting(_) = self.framing {
             return Err((ErrorCode::InvalidFrameType, "a request before the reply to STARTUP"));
         }
         if header.length > MAX_BODY {
@@ -241,7 +246,8 @@ impl Cassandra {
             let body = self.body(&header, body)?;
             self.learn(&header, &body)?;
         }
-        if self.framing == Framing::Starting {
+        self.known.answered(header.stream);
+        if self.framing == Framing::Starting(header.stream) {
             self.framing = match header.opcode {
                 READY | AUTHENTICATE if header.version == 5 => Framing::Segments,
                 _ => Framing::Envelopes,
@@ -281,6 +287,7 @@ impl Cassandra {
             if self.known.waits_for(header.stream) {
                 self.learn(&header, &body[..here])?;
             }
+            self.known.answered(header.stream);
             self.reply_rest = header.length - here;
             rest = &body[here..];
         }

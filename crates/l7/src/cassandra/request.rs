@@ -4,12 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use crate::cassandra::Statement;
 use crate::cassandra::cql::{self, Target};
-use crate::cassandra::envelope::{BATCH, EXECUTE, Header, PREPARE, QUERY, Reader};
+use crate::cassandra::envelope::{BATCH, EXECUTE, Header, PREPARE, QUERY, Reader, STARTUP};
+use crate::cassandra::streams::Streams;
 
 /// Most prepared statements of a connection; beyond, all are forgotten, and drivers prepare again.
 const MAX_PREPARED: usize = 1 << 16;
-/// Most requests whose replies are waited for.
-const MAX_PENDING: usize = 1 << 15;
 
 /// A statement to run, under each keyspace that may be the current one.
 pub(crate) type Run = Vec<Statement>;
@@ -23,6 +22,7 @@ pub(crate) struct Known {
     /// Statements that are being prepared, by stream.
     preparing: HashMap<[u8; 2], Run>,
     prepared: HashMap<Vec<u8>, Run>,
+    streams: Streams,
 }
 
 /// What a request runs.
@@ -45,6 +45,11 @@ impl Known {
     /// The reply to this stream may tell something.
     pub(crate) fn waits_for(&self, stream: [u8; 2]) -> bool {
         self.using.contains_key(&stream) || self.preparing.contains_key(&stream)
+    }
+
+    /// A reply has come.
+    pub(crate) fn answered(&mut self, stream: [u8; 2]) {
+        self.streams.answered(stream);
     }
 
     /// Learns from a reply. `None` if it is malformed.
@@ -154,16 +159,33 @@ impl Known {
         parts.into_iter().map(run).collect::<Option<_>>().map(Body::Statements)
     }
 
-    /// Remembers what the reply to an allowed request may tell. False if too many replies are owed.
-    #[must_use]
-    pub(crate) fn sent(&mut self, header: &Header, runs: &[Run]) -> bool {
-        let Some(run) = runs.first() else { return true };
-        if header.opcode == PREPARE {
-            self.preparing.insert(header.stream, run.clone());
-        } else if let Some(statement) = run.first().filter(|statement| statement.action == "use") {
-            self.using.insert(header.stream, statement.table.clone());
+    /// Remembers what the reply to an allowed request may tell, which must not be taken for the reply to another.
+    pub(crate) fn sent(&mut self, header: &Header, runs: &[Run]) -> Result<(), &'static str> {
+        let stream = header.stream;
+        if !Streams::is_client(stream) {
+            return Err("a request on a stream of the server");
         }
-        self.preparing.len() + self.using.len() <= MAX_PENDING
+        let statement = runs.first().and_then(|run| run.first());
+        let chosen = statement.filter(|statement| header.opcode != PREPARE && statement.action == "use");
+        let telling = chosen.is_some() || matches!(header.opcode, PREPARE | STARTUP);
+        if self.waits_for(stream) || telling && !self.streams.is_free(stream) {
+            return Err("a stream whose reply is owed");
+        }
+        if header.opcode == STARTUP && !self.streams.are_free() {
+            return Err("STARTUP while other replies are owed");
+        }
+        if let (PREPARE, Some(run)) = (header.opcode, runs.first()) {
+            self.preparing.insert(stream, run.clone());
+        }
+        if let Some(statement) = chosen {
+            // The order of their replies does not tell which is in force.
+            if !self.using.is_empty() {
+                return Err("USE before the reply to another");
+            }
+            self.using.insert(stream, statement.table.clone());
+        }
+        self.streams.sent(stream);
+        Ok(())
     }
 }
 

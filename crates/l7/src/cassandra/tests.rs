@@ -250,3 +250,51 @@ proptest! {
         transcript(&mut Harness::new("cassandra", KS), &conversation, &[]);
     }
 }
+
+/// A request on a stream whose reply is owed would let the reply to one be taken for that to another.
+#[test]
+fn a_stream_is_not_used_twice_at_once() {
+    let rules: &[&[(&str, &str)]] = &[&[("query_table", "^ks\\.")], &[("query_action", "use")]];
+    let mut harness = Harness::new("cassandra", rules);
+    harness.client(&query(4, 1, "USE ks"));
+    harness.server(&result(4, 1, 3, &short("ks")));
+    harness.client(&query(4, 2, "SELECT * FROM t"));
+    assert!(harness.try_client(&query(4, 2, "USE other")).is_err());
+}
+
+#[test]
+fn streams_of_the_server_are_refused() {
+    let mut harness = Harness::new("cassandra", KS);
+    let mut request = query(4, 1, "SELECT * FROM ks.t");
+    request[2] = 0x80;
+    assert!(harness.try_client(&request).is_err());
+}
+
+/// Which of two is in force is not known by the order of their replies.
+#[test]
+fn only_one_keyspace_is_chosen_at_a_time() {
+    let mut harness = Harness::new("cassandra", &[]);
+    harness.client(&query(4, 1, "USE ks"));
+    assert!(harness.try_client(&query(4, 2, "USE other")).is_err());
+}
+
+/// The reply to an earlier request must not be taken for that to `STARTUP`, which decides on the framing.
+#[test]
+fn startup_comes_alone() {
+    let options = envelope(5, 0, 1, 5, b"");
+    let mut harness = Harness::new("cassandra", KS);
+    assert!(harness.try_client(&[options.clone(), startup(5, "")].concat()).is_err());
+    let mut harness = Harness::new("cassandra", KS);
+    assert_eq!(harness.client(&options), options);
+    harness.server(&envelope(0x85, 0, 1, 6, &[0, 0]));
+    assert_eq!(harness.client(&startup(5, "")), startup(5, ""));
+}
+
+/// A server keeps the compression of the first.
+#[test]
+fn a_second_startup_closes() {
+    let mut harness = Harness::new("cassandra", KS);
+    harness.client(&startup(4, "lz4"));
+    harness.server(&envelope(0x84, 0, 0, 2, b""));
+    assert!(harness.try_client(&startup(4, "snappy")).is_err());
+}
