@@ -55,6 +55,10 @@ fn read(document: &RawDocument, database: Option<&str>, depth: usize) -> Option<
         "hello" | "isMaster" | "ismaster" | "saslStart" | "saslContinue" | "authenticate" | "logout" | "ping"
         | "endSessions" | "buildInfo" | "buildinfo" => return Some(Command { collections, handshake: true }),
         "explain" if depth == 0 => return read(value.as_document()?, Some(database), 1),
+        // Old drivers wrap commands to tell which server is to run them.
+        "$query" | "query" if depth == 0 && value.as_document().is_some() => {
+            return read(value.as_document()?, Some(database), 1);
+        }
         "getMore" => {
             let collection = document.get("collection").ok()??.as_str()?;
             add(&mut collections, format!("{database}.{collection}"), &["query", "getMore"]);
@@ -76,6 +80,12 @@ fn read(document: &RawDocument, database: Option<&str>, depth: usize) -> Option<
             let mut operations: Vec<_> = kind(&name).into_iter().collect();
             operations.push(&name);
             add(&mut collections, format!("{database}.{collection}"), &operations);
+        }
+    }
+    // What a view shows, and where a copy goes.
+    for (field, operation) in [("viewOn", "query"), ("toCollection", "insert")] {
+        if let Some(collection) = document.get(field).ok()? {
+            add(&mut collections, format!("{database}.{}", collection.as_str()?), &[operation]);
         }
     }
     if let Some(pipeline) = document.get("pipeline").ok()? {
@@ -100,21 +110,17 @@ fn stages(value: RawBsonRef<'_>, database: &str, collections: &mut Collections, 
     let Some(document) = value.as_document() else { return Some(()) };
     for field in document {
         let (name, value) = field.ok()?;
-        let from = |value: RawBsonRef<'_>, key: &str| {
-            let inner = value.as_document().and_then(|document| document.get(key).ok()?);
-            inner.and_then(|name| name.as_str().map(str::to_owned))
+        let from = match name.as_str() {
+            "$lookup" | "$graphLookup" => field_of(value, "from")?,
+            "$unionWith" if value.as_str().is_some() => Some(value),
+            "$unionWith" => field_of(value, "coll")?,
+            _ => None,
         };
+        if let Some(from) = from {
+            // Other databases are named by documents; only servers' own collections are reached so.
+            add(collections, format!("{database}.{}", from.as_str()?), &["query", "aggregate"]);
+        }
         match name.as_str() {
-            "$lookup" | "$graphLookup" => {
-                if let Some(collection) = from(value, "from") {
-                    add(collections, format!("{database}.{collection}"), &["query", "aggregate"]);
-                }
-            }
-            "$unionWith" => {
-                if let Some(collection) = value.as_str().map(str::to_owned).or_else(|| from(value, "coll")) {
-                    add(collections, format!("{database}.{collection}"), &["query", "aggregate"]);
-                }
-            }
             "$out" => target(value, database, collections),
             "$merge" => match value.as_document().and_then(|document| document.get("into").ok()?) {
                 Some(into) => target(into, database, collections),
@@ -125,6 +131,15 @@ fn stages(value: RawBsonRef<'_>, database: &str, collections: &mut Collections, 
         stages(value, database, collections, depth + 1)?;
     }
     Some(())
+}
+
+/// A field of a value that is a document. `None` if it is malformed.
+#[expect(clippy::option_option, reason = "malformed, none, some")]
+fn field_of<'a>(value: RawBsonRef<'a>, key: &str) -> Option<Option<RawBsonRef<'a>>> {
+    match value.as_document() {
+        Some(document) => document.get(key).ok(),
+        None => Some(None),
+    }
 }
 
 /// A collection that is written: by name, or by database and name.

@@ -80,3 +80,29 @@ proptest! {
         transcript(&mut harness(), &[(false, message(1, code, &body))], &[]);
     }
 }
+
+#[test]
+fn views_and_copies_cannot_reach_other_collections() {
+    for command in [
+        rawdoc! { "create": "c", "viewOn": "secret", "pipeline": [], "$db": "db" },
+        rawdoc! { "collMod": "c", "viewOn": "secret", "pipeline": [], "$db": "db" },
+        rawdoc! { "cloneCollectionAsCapped": "c", "toCollection": "secret", "size": 1, "$db": "db" },
+        rawdoc! { "aggregate": "c", "pipeline": [{ "$lookup": { "from": { "db": "config", "coll": "x" } } }], "$db": "db" },
+    ] {
+        let mut harness =
+            Harness::metadata(NAME, "db.c", &["create", "collMod", "cloneCollectionAsCapped", "query", "aggregate"]);
+        let message = msg(1, &command);
+        assert!(
+            harness.try_client(&message).is_ok_and(|bytes| bytes.is_empty()) || harness.try_client(&message).is_err(),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn wrapped_commands_are_unwrapped() {
+    let wrapped = rawdoc! { "$query": { "find": "secret" }, "$readPreference": { "mode": "primary" } };
+    let query = message(1, 2004, &[&[0; 4][..], b"db.$cmd\0", &[0; 8], wrapped.as_bytes()].concat());
+    let mut harness = Harness::metadata(NAME, "db.$cmd", &["$query"]);
+    assert_eq!(harness.client(&query), b"");
+}
