@@ -13,8 +13,14 @@ pub(crate) struct Meta {
     pub(crate) value: Option<usize>,
 }
 
+/// Most words. memcached refuses somewhat more, before it knows of the value, which then is commands to it.
+const MAX_WORDS: usize = 16;
+
 /// Reads the words of a meta command. `None` if it is malformed.
 pub(crate) fn parse(words: &[&[u8]]) -> Option<Meta> {
+    if words.len() > MAX_WORDS {
+        return None;
+    }
     let (name, key) = (*words.first()?, *words.get(1)?);
     let (value, flags) = match name {
         b"ms" => (Some(super::text::length(words.get(2)?)?), &words[3..]),

@@ -42,9 +42,10 @@ pub(crate) fn length(word: &[u8]) -> Option<usize> {
     (length <= 1 << 30).then_some(length)
 }
 
-fn is_number(word: &[u8]) -> bool {
+/// A number that fits. memcached refuses others before it knows of the value, which then is commands to it.
+fn is_number<T: std::str::FromStr>(word: &[u8]) -> bool {
     let digits = word.strip_prefix(b"-").unwrap_or(word);
-    !digits.is_empty() && digits.len() <= 20 && digits.iter().all(u8::is_ascii_digit)
+    digits.iter().all(u8::is_ascii_digit) && std::str::from_utf8(word).is_ok_and(|word| word.parse::<T>().is_ok())
 }
 
 /// The command's own name for it.
@@ -94,13 +95,14 @@ fn classic<'a>(command: &'static str, words: &[&'a [u8]]) -> Option<Parsed<'a>> 
     let (keys, answer, value) = match command {
         // These have no noreply: the word is a key.
         "get" | "gets" => (keys(&words[1..])?, Some(Kind::Values), None),
-        "gat" | "gats" if is_number(words.get(1)?) => (keys(&words[2..])?, Some(Kind::Values), None),
+        "gat" | "gats" if is_number::<i32>(words.get(1)?) => (keys(&words[2..])?, Some(Kind::Values), None),
         "set" | "add" | "replace" | "append" | "prepend" if arguments.len() == 4 => {
-            (is_number(arguments[1]) && is_number(arguments[2])).then_some(())?;
+            (is_number::<u32>(arguments[1]) && is_number::<i32>(arguments[2])).then_some(())?;
             (keys(&arguments[..1])?, Some(Kind::Line), Some(length(arguments[3])?))
         }
         "cas" if arguments.len() == 5 => {
-            (is_number(arguments[1]) && is_number(arguments[2]) && is_number(arguments[4])).then_some(())?;
+            (is_number::<u32>(arguments[1]) && is_number::<i32>(arguments[2])).then_some(())?;
+            is_number::<u64>(arguments[4]).then_some(())?;
             (keys(&arguments[..1])?, Some(Kind::Line), Some(length(arguments[3])?))
         }
         "delete" if matches!(arguments.len(), 1 | 2) => (keys(&arguments[..1])?, Some(Kind::Line), None),
