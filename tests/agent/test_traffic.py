@@ -199,7 +199,7 @@ async def test_status_shows_what_is_in_force_and_what_was_refused(agent, node, b
     command = [sys.executable, "-m", "cilium_proxy", "status", "--state-dir", str(proxy.state)]
     result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1, "an update was refused"
-    assert "1 endpoints, version 1" in result.stdout
+    assert "1 endpoint, version 1" in result.stdout
     assert "70000" in result.stdout
 
 

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,15 @@ def identities(maps: PinnedMaps, network: Network) -> PinnedMaps:
 
 
 @pytest.fixture
-async def agent(tmp_path: Path) -> AsyncIterator[AgentDouble]:
-    agent = AgentDouble(tmp_path / "agent.sock")
+def directory() -> Iterator[Path]:
+    """Short, for the sockets in it: their paths have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="cp-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+async def agent(directory: Path) -> AsyncIterator[AgentDouble]:
+    agent = AgentDouble(directory / "agent.sock")
     await agent.start()
     yield agent
     await agent.stop()
@@ -120,8 +128,8 @@ class Node:
 
 
 @pytest.fixture
-def node(network: Network, agent: AgentDouble, identities: PinnedMaps, tmp_path: Path, ingress: bool) -> Node:
-    return Node(network, agent, identities, tmp_path, ingress)
+def node(network: Network, agent: AgentDouble, identities: PinnedMaps, directory: Path, ingress: bool) -> Node:
+    return Node(network, agent, identities, directory, ingress)
 
 
 def serve(network: Network, family: int) -> None:
