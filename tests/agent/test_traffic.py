@@ -1,6 +1,7 @@
 """Redirect listeners as an agent makes them, on real Envoy."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,6 +26,23 @@ async def enforce(agent, node, rules=ALLOWED, listeners=None):
         await agent.push(LISTENERS, listeners or {"cilium-http-ingress": node.http(ingress=True)}),
     ]
     assert [answer.error for answer in answers] == [None] * 4
+    if listeners is None:
+        await listening(node)
+
+
+async def listening(node):
+    """Waits for the workers: Envoy acknowledges a listener a moment before they listen."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(node.host, node.port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            return
 
 
 async def status(client, path):

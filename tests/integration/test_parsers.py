@@ -88,11 +88,15 @@ def test_an_open_connection_follows_a_changed_policy(r2d2, robot, run):
     assert robot.lines == [b"READ public/plans\r\n", b"READ other/plans\r\n"]
 
 
+def ask_once(files, line):
+    connection, stream = connect(files)
+    with connection, stream:
+        return ask(stream, line)
+
+
 def test_a_parser_that_does_not_exist_lets_nothing_pass(r2d2, run):
     r2d2.policy(RULES.replace("r2d2", "c3po"))
     run(r2d2)
     # The reset may come before connecting returns.
     with pytest.raises(ConnectionResetError):
-        connection, stream = connect(r2d2)
-        with connection, stream:
-            ask(stream, b"READ public/plans\r\n")
+        ask_once(r2d2, b"READ public/plans\r\n")

@@ -4,7 +4,7 @@ import pytest
 from tests.agent import resources
 from tests.agent.conftest import POD
 from tests.agent.double import CLUSTERS, HOSTS, LISTENERS, POLICIES
-from tests.agent.test_traffic import PEERS, status
+from tests.agent.test_traffic import PEERS, listening, status
 
 pytestmark = pytest.mark.interop
 
@@ -33,6 +33,7 @@ async def send_all(control_plane, node, path):
         (LISTENERS, {"cilium-http-ingress": node.http(ingress=True)}),
     ):
         assert await control_plane.push(url, found) is None, url
+    await listening(node)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -121,6 +121,10 @@ class Node:
         ):
             answer = await self.agent.push(url, found)
             assert answer.error is None, self.log.read_text()
+        # Envoy acknowledges a listener a moment before its workers listen.
+        async with asyncio.timeout(10):
+            while not self.network.node.run("ss", "-Hltn", "sport", "=", f":{PROXY}"):
+                await asyncio.sleep(0.02)
         self.network.redirect(PORT, PROXY)
 
     async def ask(self, *command: str | Path) -> str:
