@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import collections
 import json
 import shutil
 import subprocess
@@ -38,10 +39,11 @@ class ControlPlane:
     def __init__(self, program, path, serves):
         self._command = [str(program), str(path), serves]
         self._path = path
-        self.answers = []
 
     async def start(self):
         self._path.unlink(missing_ok=True)
+        # Counts as the server does: anew with each process.
+        self._versions = collections.Counter()
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe)
         assert await self._process.stdout.readline() == b"ready\n"
@@ -52,14 +54,17 @@ class ControlPlane:
         self._process._transport.close()
 
     async def push(self, url, resources):
-        """Makes messages by name the resources of a type; returns the error of the answer, None for an ACK."""
+        """Makes messages by name the resources of a type; returns the error of the answer, None for an ACK.
+
+        Answers to what was sent before are passed over, such as that to the empty set of a server without resources.
+        """
+        self._versions[url] += 1
         values = {name: base64.b64encode(api.serialise(one)).decode() for name, one in resources.items()}
         self._process.stdin.write(json.dumps({"type": url, "resources": values}).encode() + b"\n")
         async with asyncio.timeout(LIMIT):
             while True:
                 answer = json.loads(await self._process.stdout.readline())
-                self.answers.append(answer)
-                if answer["type"] == url:
+                if answer["type"] == url and int(answer["version"]) >= self._versions[url]:
                     return answer["error"]
 
 

@@ -1,7 +1,8 @@
 // An agent made of go-control-plane: serves what it is told on standard input, over a Unix socket.
 //
 // Input: one JSON object per line, {"type": type URL, "resources": {name: base64 of the serialised message}}.
-// Output: "ready", then one JSON object per answer of the client, {"type", "nonce", "error"}.
+// Output: "ready", then one JSON object per answer of the client, {"type", "version", "error"}. The version counts the
+// lines of the type that the answered response was made after: the first answers may be to no resources at all.
 package main
 
 import (
@@ -61,30 +62,57 @@ func (l *linear) Fetch(context.Context, *cache.Request) (cache.Response, error) 
 	return nil, fmt.Errorf("not served")
 }
 
-var output sync.Mutex
+// A response, as its answer refers to it.
+type response struct {
+	delta  bool
+	stream int64
+	nonce  string
+}
 
-func answer(url, nonce string, problem interface{ GetMessage() string }, refused bool) {
-	if nonce == "" {
+// Versions of the responses that have been sent.
+type answers struct {
+	mu   sync.Mutex
+	sent map[response]string
+}
+
+func (a *answers) note(to response, version string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sent[to] = version
+}
+
+func (a *answers) print(to response, url string, problem interface{ GetMessage() string }, refused bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	version, found := a.sent[to]
+	if !found {
 		return
 	}
-	line := map[string]any{"type": url, "nonce": nonce, "error": nil}
+	line := map[string]any{"type": url, "version": version, "error": nil}
 	if refused {
 		line["error"] = problem.GetMessage()
 	}
-	output.Lock()
-	defer output.Unlock()
 	_ = json.NewEncoder(os.Stdout).Encode(line)
 }
 
 func main() {
 	state := &linear{caches: map[string]*cache.LinearCache{}}
+	seen := &answers{sent: map[response]string{}}
 	callbacks := server.CallbackFuncs{
-		StreamRequestFunc: func(_ int64, request *discovery.DiscoveryRequest) error {
-			answer(request.GetTypeUrl(), request.GetResponseNonce(), request.GetErrorDetail(), request.ErrorDetail != nil)
+		StreamResponseFunc: func(_ context.Context, stream int64, _ *discovery.DiscoveryRequest, sent *discovery.DiscoveryResponse) {
+			seen.note(response{false, stream, sent.GetNonce()}, sent.GetVersionInfo())
+		},
+		StreamRequestFunc: func(stream int64, request *discovery.DiscoveryRequest) error {
+			to := response{false, stream, request.GetResponseNonce()}
+			seen.print(to, request.GetTypeUrl(), request.GetErrorDetail(), request.ErrorDetail != nil)
 			return nil
 		},
-		StreamDeltaRequestFunc: func(_ int64, request *discovery.DeltaDiscoveryRequest) error {
-			answer(request.GetTypeUrl(), request.GetResponseNonce(), request.GetErrorDetail(), request.ErrorDetail != nil)
+		StreamDeltaResponseFunc: func(stream int64, _ *discovery.DeltaDiscoveryRequest, sent *discovery.DeltaDiscoveryResponse) {
+			seen.note(response{true, stream, sent.GetNonce()}, sent.GetSystemVersionInfo())
+		},
+		StreamDeltaRequestFunc: func(stream int64, request *discovery.DeltaDiscoveryRequest) error {
+			to := response{true, stream, request.GetResponseNonce()}
+			seen.print(to, request.GetTypeUrl(), request.GetErrorDetail(), request.ErrorDetail != nil)
 			return nil
 		},
 		DeltaStreamOpenFunc:   func(context.Context, int64, string) error { return nil },
