@@ -121,11 +121,18 @@ class Node:
         ):
             answer = await self.agent.push(url, found)
             assert answer.error is None, self.log.read_text()
-        # Envoy acknowledges a listener a moment before its workers listen.
-        async with asyncio.timeout(10):
-            while not self.network.node.run("ss", "-Hltn", "sport", "=", f":{PROXY}"):
-                await asyncio.sleep(0.02)
+        await self.listening()
         self.network.redirect(PORT, PROXY)
+
+    async def listening(self) -> None:
+        """Waits for the sockets of both families: an Envoy that starts acknowledges listeners before it opens them.
+
+        What comes earlier is not redirected but forwarded, and then reset when the rest of it is redirected.
+        """
+        async with asyncio.timeout(30):
+            for family in ("-4", "-6"):
+                while not self.network.node.run("ss", family, "-Hltn", "sport", "=", f":{PROXY}"):
+                    await asyncio.sleep(0.02)
 
     async def ask(self, *command: str | Path) -> str:
         return await asyncio.to_thread(self.network.client.run, sys.executable, *command)
