@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -90,15 +91,15 @@ def _raw_proxy() -> Any:
 
 
 async def _send(address: tuple[str, int], data: bytes) -> None:
-    reader, writer = await asyncio.open_connection(*address)
-    try:
-        writer.write(data)
-        async with asyncio.timeout(1):
-            await reader.read(1)
-    except (OSError, TimeoutError):
-        pass
-    finally:
-        writer.close()
+    """Sends bytes. Whether the proxy answers, waits, or ends the connection at whatever step is all the same."""
+    with contextlib.suppress(OSError, TimeoutError):
+        reader, writer = await asyncio.open_connection(*address)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(1):
+                await reader.read(1)
+        finally:
+            writer.close()
 
 
 __all__ = ["config_case", "exchange", "network_filter_case"]
