@@ -55,6 +55,10 @@ class AgentDouble:
         self.asked = []
         self.streams = []
         self.delay = 0.0
+        # Resources in an incremental response; a large change comes in several.
+        self.most = 1 << 30
+        # Whether incremental streams hear what the client says it holds.
+        self.hears = True
         # Type to bytes that are sent once in the place of a response.
         self.wrong = {}
         self._changed = asyncio.Condition()
@@ -194,18 +198,21 @@ class AgentDouble:
                     await asyncio.sleep(self.delay)
                     nonce += 1
                     response = response_type(system_version_info=str(kind.version), type_url=url, nonce=str(nonce))
-                    for name, value in kind.resources.items():
-                        if watch["names"] and name not in watch["names"]:
-                            continue
-                        if watch["client"].get(name) != kind.versions[name]:
-                            watch["client"][name] = kind.versions[name]
-                            resource = response.resources.add(name=name, version=kind.versions[name])
-                            resource.resource.type_url, resource.resource.value = url, value
+                    changed = [
+                        name
+                        for name in kind.resources
+                        if (not watch["names"] or name in watch["names"])
+                        and watch["client"].get(name) != kind.versions[name]
+                    ]
+                    for name in changed[: self.most]:
+                        watch["client"][name] = kind.versions[name]
+                        resource = response.resources.add(name=name, version=kind.versions[name])
+                        resource.resource.type_url, resource.resource.value = url, kind.resources[name]
                     for name in [name for name in watch["client"] if name not in kind.resources]:
                         del watch["client"][name]
                         response.removed_resources.append(name)
-                    watch["sent"], watch["nonce"], watch["pending"] = kind.version, str(nonce), True
-                    watch["seen"] = watch["names"]
+                    watch["sent"] = kind.version if len(changed) <= self.most else None
+                    watch["nonce"], watch["pending"], watch["seen"] = str(nonce), True, watch["names"]
                     yield response.SerializeToString()
         finally:
             reading.cancel()
@@ -225,6 +232,8 @@ class AgentDouble:
                         url,
                         {"sent": None, "nonce": "", "pending": False, "names": frozenset(), "seen": None, "client": {}},
                     )
+                    if self.hears:
+                        watch["client"].update(request.initial_resource_versions)
                     names = watch["names"] | set(request.resource_names_subscribe)
                     watch["names"] = frozenset(names - set(request.resource_names_unsubscribe))
                     self.asked.append((url, watch["names"]))

@@ -17,11 +17,11 @@ PEERS = {"43": resources.hosts(43, f"{CLIENT}/32"), "44": resources.hosts(44, f"
 ALLOWED = [resources.path_rule("/public", 43)]
 
 
-async def enforce(agent, node, rules=ALLOWED, listeners=None):
+async def enforce(agent, node, rules=ALLOWED, listeners=None, policies=None):
     """Sends all an agent sends and waits until all is in force."""
     answers = [
         await agent.push(HOSTS, PEERS),
-        await agent.push(POLICIES, {"7": resources.policy(POD, rules=rules)}),
+        await agent.push(POLICIES, policies or {"7": resources.policy(POD, rules=rules)}),
         await agent.push(CLUSTERS, {}),
         await agent.push(LISTENERS, listeners or {"cilium-http-ingress": node.http(ingress=True)}),
     ]
@@ -61,15 +61,21 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_policy_of_the_agent_is_enforced_on_its_listener(agent, node, bootstrap, run, client, mode):
-    agent.serves, options = MODES[mode]
+def mode_options(mode):
+    """What the agent serves, and the options of the bootstrap."""
+    serves, options = MODES[mode]
     if "source" in options:
         source = resources.agent_source()
         source["api_config_source"]["api_type"] = options["source"]
         options = {"source": source}
     elif "ads" in options:
         options = {**options, "source": resources.ads_source()}
+    return serves, options
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_policy_of_the_agent_is_enforced_on_its_listener(agent, node, bootstrap, run, client, mode):
+    agent.serves, options = mode_options(mode)
     proxy = run(bootstrap(**options))
     await enforce(agent, node)
     assert await status(client(), "/public") == 200
@@ -145,6 +151,35 @@ async def test_a_restart_of_the_agent_loses_nothing(agent, node, bootstrap, run,
     assert await status(client(), "/new") == 200
     assert await status(client(STRANGER), "/new") is None
     assert proxy.status()["policies"]["version"] == "1"
+
+
+@pytest.mark.parametrize("mode", ["delta", "delta-ads"])
+async def test_no_request_fails_while_a_new_agent_says_piece_by_piece_what_there_is(
+    agent, node, bootstrap, run, client, mode
+):
+    agent.serves, options = mode_options(mode)
+    proxy = run(bootstrap(**options))
+    await enforce(agent, node)
+    others = {str(number): resources.policy(f"10.9.0.{number}", number) for number in range(10, 14)}
+    policy = {"7": resources.policy(POD, rules=ALLOWED)}
+    assert (await agent.push(POLICIES, others | policy)).error is None
+    del others["10"]
+    done, statuses = asyncio.Event(), []
+
+    async def requests():
+        connection = client()
+        while not done.is_set():
+            statuses.append(await status(connection, "/public"))
+
+    loads = [asyncio.create_task(requests()) for _ in range(2)]
+    agent.most, agent.delay = 1, 0.1
+    await agent.restart()
+    # That of the pod comes last.
+    await enforce(agent, node, listeners={"cilium-http-ingress": node.http(ingress=True)}, policies=others | policy)
+    done.set()
+    await asyncio.gather(*loads)
+    assert set(statuses) == {200}
+    assert proxy.status()["policies"]["resources"] == 4
 
 
 async def test_envoy_that_crashes_gets_everything_again_from_the_proxy(agent, node, bootstrap, run, client):

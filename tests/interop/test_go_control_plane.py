@@ -64,13 +64,17 @@ async def test_a_refused_policy_is_answered_with_the_engine_s_words(control_plan
     assert await status(client(), "/public") == 200
 
 
-async def test_a_server_that_restarts_is_followed(control_plane, node, bootstrap, run, client):
-    server = await control_plane("separate")
-    run(bootstrap())
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_server_that_restarts_is_followed(control_plane, node, bootstrap, run, client, mode):
+    serves, options = MODES[mode]
+    server = await control_plane(serves)
+    proxy = run(bootstrap(**options))
     await send_all(server, node, "/public")
+    assert await server.push(POLICIES, policy("/public") | {"8": resources.policy("10.9.0.8", 8)}) is None
     await server.stop()
     assert await status(client(), "/public") == 200
     await server.start()
     await send_all(server, node, "/new")
     assert await status(client(), "/new") == 200
     assert await status(client(), "/public") == 403
+    assert proxy.status()["policies"]["resources"] == 1

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cilium_proxy.api import type_url
@@ -76,11 +77,21 @@ class PolicyChannel:
         else:
             await self._enforce(state, lambda: state.step_to(version, resources))
 
-    async def change(self, url: str, upserts: Mapping[str, bytes], removed: Iterable[str], version: str) -> None:
-        """Changes the state of the type. Raises RejectedError; the accepted state then stays."""
+    async def change(
+        self, url: str, upserts: Mapping[str, bytes], removed: Iterable[str], version: str, *, new_stream: bool = False
+    ) -> None:
+        """Changes the state of the type. Raises RejectedError; the accepted state then stays.
+
+        With `new_stream` modules take the whole changed state anew.
+        """
         state = self._states[url]
         gone = tuple(removed)
-        await self._enforce(state, lambda: state.step(version, upserts, gone))
+
+        def make() -> Change:
+            change = state.step(version, upserts, gone)
+            return replace(state.whole_after(change), new_stream=True) if new_stream else change
+
+        await self._enforce(state, make)
 
     async def _enforce(self, state: TypeState, make: Callable[[], Change]) -> None:
         while True:

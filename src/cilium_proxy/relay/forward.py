@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,12 @@ class Forwarder:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def held(self, type_url: str) -> Collection[str]:
+        """See `cilium_proxy.sources.agent.Sink`."""
+        if type_url in (POLICIES, HOSTS):
+            return self._channel.state(type_url).resources.keys()
+        return self._held[type_url].names if type_url in self._held else ()
+
     async def stage(self, update: Update) -> Awaitable[None]:
         """See `cilium_proxy.sources.agent.Sink`."""
         counts = self.counts.setdefault(update.type_url, Counts())
@@ -145,15 +151,17 @@ class Forwarder:
         both = before.then(this)
         self._outstanding[url] = both
         try:
-            if fresh:
-                await self._channel.publish(url, both.upserts, update.version, new_stream=True)
-            else:
-                await self._channel.change(url, both.upserts, both.removed, update.version)
+            await self._channel.change(url, both.upserts, both.removed, update.version, new_stream=fresh)
         except RejectedError:
-            if fresh or not before:
+            if before:
+                await self._channel.change(url, this.upserts, this.removed, update.version, new_stream=fresh)
+                self._outstanding[url] = before.without(this)
+            elif fresh:
+                # Perhaps for what is held: an agent that has changed may name the same things differently.
+                await self._channel.publish(url, this.upserts, update.version, new_stream=True)
+                self._outstanding[url] = Step()
+            else:
                 raise
-            await self._channel.change(url, this.upserts, this.removed, update.version)
-            self._outstanding[url] = before.without(this)
         else:
             self._outstanding[url] = Step()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from cilium_proxy.api import messages
@@ -25,6 +25,11 @@ class HeldType:
     def resources(self) -> Mapping[str, bytes]:
         """What Envoy is to have."""
         return dict(self._made)
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the resources the agent sent."""
+        return self._sources.keys()
 
     def take(self, update: Update, wanted: frozenset[str]) -> tuple[list[str], list[str]]:
         """Takes an update; returns errors and new warnings.
@@ -50,16 +55,12 @@ class HeldType:
         return errors, warnings
 
     def _gone(self, update: Update, wanted: frozenset[str]) -> list[str]:
-        if update.delta and not (update.first and self._is_whole):
+        if update.delta:
             return list(update.removed)
-        if self._is_whole:
+        if self.type_url in WILDCARDS:
             return [name for name in self._made if name not in update.resources]
         # State of the world by name: what is missing in a response has not changed.
         return [name for name in self._made if name not in wanted and "*" not in wanted]
-
-    @property
-    def _is_whole(self) -> bool:
-        return self.type_url in WILDCARDS
 
     def _rewrite(self, source: bytes) -> tuple[bytes, tuple[str, ...]]:
         rewritten = rewrite(messages("google.protobuf.Any")(type_url=self.type_url, value=source), self.options)

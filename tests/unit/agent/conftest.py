@@ -21,11 +21,16 @@ class Recorder:
 
     def __init__(self):
         self.updates, self.refuse = [], {}
+        self.names = set()
         self.hold = asyncio.Event()
         self.hold.set()
         self._new = asyncio.Condition()
 
+    def held(self, _type_url):
+        return self.names
+
     async def stage(self, update):
+        self.names = (self.names if update.delta else set()) - set(update.removed) | update.resources.keys()
         async with self._new:
             self.updates.append(update)
             self._new.notify_all()
@@ -62,9 +67,9 @@ async def connect(agent, sink):
     """Starts a client: `await connect("split")`."""
     clients = []
 
-    async def start(transport="split"):
+    async def start(transport="split", **options):
         node = messages("envoy.config.core.v3.Node")(id="host~127.0.0.1~no-id~localdomain")
-        client = AgentClient(agent.path, node, transport, sink)
+        client = AgentClient(agent.path, node, transport, sink, **options)
         clients.append(client)
         await client.start()
         return client

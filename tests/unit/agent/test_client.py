@@ -1,5 +1,7 @@
 """The xDS client against a real gRPC server."""
 
+import asyncio
+
 import pytest
 from tests.agent.double import CLUSTERS, LISTENERS, POLICIES, ROUTES
 
@@ -150,3 +152,64 @@ async def test_a_slow_agent_is_waited_for(agent, sink, connect):
     client = await connect()
     client.subscribe(POLICIES)
     assert (await agent.push(POLICIES, policies(7))).error is None
+
+
+INCREMENTAL = pytest.mark.parametrize("transport", ["delta", "delta-ads"])
+
+
+@INCREMENTAL
+async def test_an_incremental_agent_that_restarts_names_what_is_gone_meanwhile(agent, sink, connect, transport):
+    agent.serves = {transport}
+    client = await connect(transport)
+    client.subscribe(POLICIES)
+    await agent.push(POLICIES, policies(7, 8, 9))
+    await agent.restart()
+    # The same version as before, in two responses.
+    agent.most = 1
+    assert (await agent.push(POLICIES, policies(7, 9, ip="10.0.1.{}"))).error is None
+    updates = sink.updates[1:]
+    assert [(update.first, sorted(update.resources), update.removed) for update in updates] == [
+        (True, ["7"], ("8",)),
+        (False, ["9"], ()),
+    ]
+    assert sink.names == {"7", "9"}
+
+
+@INCREMENTAL
+async def test_names_that_were_asked_for_and_are_gone_after_a_restart_are_told(agent, sink, connect, transport):
+    agent.serves = {transport}
+    client = await connect(transport)
+    client.subscribe(ROUTES, frozenset({"a", "b"}))
+    await agent.push(ROUTES, routes("a", "b"))
+    await agent.restart()
+    await agent.push(ROUTES, routes("a"))
+    assert sink.updates[-1].removed == ("b",)
+
+
+async def test_what_an_incremental_agent_does_not_speak_of_any_more_goes_once_it_is_quiet(agent, sink, connect, caplog):
+    agent.serves, agent.hears = {"delta"}, False
+    client = await connect("delta", quiet=0.2)
+    client.subscribe(POLICIES)
+    await agent.push(POLICIES, policies(7, 8, 9))
+    await agent.restart()
+    agent.most = 1
+    await agent.push(POLICIES, policies(7, 9))
+    assert sink.names == {"7", "8", "9"}
+    await sink.until(lambda update: update.removed == ("8",))
+    assert "1 of NetworkPolicy" in caplog.text
+
+
+async def test_what_is_held_stays_while_the_agent_is_away(agent, sink, connect):
+    agent.serves, agent.hears = {"delta"}, False
+    client = await connect("delta", quiet=0.2)
+    client.subscribe(POLICIES)
+    await agent.push(POLICIES, policies(7, 8))
+    await agent.restart()
+    # The first of two responses, then it is gone again.
+    agent.most = 1
+    sink.hold.clear()
+    await agent.set(POLICIES, policies(7, 8))
+    await sink.until(lambda update: list(update.resources) == ["7"])
+    await agent.stop()
+    await asyncio.sleep(0.5)
+    assert sink.names == {"7", "8"}

@@ -105,6 +105,34 @@ async def test_until_an_update_of_a_stream_is_accepted_the_next_is_the_first(rel
     assert module.transactions[-1][1] == "FULL"
 
 
+async def test_the_first_delta_update_of_a_stream_keeps_what_the_ones_after_it_may_bring(relay, module):
+    await relay.update(POLICIES, {"7": b"\x10\x07", "8": b"\x10\x08"}, first=True, delta=True)
+    assert sorted(relay.forwarder.held(POLICIES)) == ["7", "8"]
+    await relay.update(POLICIES, {"7": b"\x10\x09"}, first=True, delta=True)
+    assert module.transactions[-1][1] == "FULL", "the stream is new to the module, too"
+    assert module.policies() == {"7": b"\x10\x09", "8": b"\x10\x08"}
+    await relay.update(POLICIES, {}, "2", removed=("8",), delta=True)
+    assert list(module.policies()) == ["7"]
+
+
+async def test_the_first_delta_update_takes_the_place_of_what_it_cannot_stand_beside(relay, module):
+    await relay.update(POLICIES, {"7": b"\x10\x07"}, first=True, delta=True)
+    module.refuse["7"] = "another has that address"
+    await relay.update(POLICIES, {"endpoint 7": b"\x10\x07"}, first=True, delta=True)
+    assert list(module.policies()) == ["endpoint 7"]
+
+
+async def test_listeners_that_the_first_delta_update_of_a_stream_lacks_stay(relay):
+    relay.envoy(LISTENERS)
+    one, other = resources.Agent().http(ingress=True), resources.Agent().http(ingress=False)
+    await relay.update(LISTENERS, {"one": one, "other": other}, first=True, delta=True)
+    assert sorted(relay.forwarder.held(LISTENERS)) == ["one", "other"]
+    await relay.update(LISTENERS, {"one": one}, "2", first=True, delta=True)
+    assert sorted(relay.cache.current(LISTENERS).resources) == ["one", "other"]
+    await relay.update(LISTENERS, {}, "3", removed=("other",), delta=True)
+    assert list(relay.cache.current(LISTENERS).resources) == ["one"]
+
+
 async def test_delta_updates_change_what_is_there(relay, module):
     await relay.update(POLICIES, {"7": b"\x10\x07", "8": b"\x10\x08"}, first=True, delta=True)
     await relay.update(POLICIES, {"9": b"\x10\x09"}, "2", removed=("7",), delta=True)

@@ -14,7 +14,7 @@ import grpc.aio
 from cilium_proxy.api.services import SERVICES, method
 from cilium_proxy.rewrite.cilium.bootstrap import Transport
 from cilium_proxy.sources.agent.backoff import Jittered
-from cilium_proxy.sources.agent.delta import DeltaStream
+from cilium_proxy.sources.agent.delta import QUIET, DeltaStream
 from cilium_proxy.sources.agent.sotw import SotwStream
 from cilium_proxy.sources.agent.stream import Lane, Stream, Subscription, UnreadableError, UnsupportedError
 from cilium_proxy.sources.agent.update import Sink
@@ -38,14 +38,16 @@ class AgentClient:
     """An xDS client of the agent behind a Unix socket. Subscriptions last until `close`, whatever the agent does.
 
     `transport` is how the bootstrap has it; what the agent does not serve gives way to what every agent serves.
+    `quiet`: see `cilium_proxy.sources.agent.delta`.
     """
 
-    def __init__(self, socket: Path, node: Any, transport: Transport, sink: Sink) -> None:
+    def __init__(self, socket: Path, node: Any, transport: Transport, sink: Sink, quiet: float = QUIET) -> None:
         self.socket = socket
         self.transport = transport
         self.connected: dict[str, bool] = {}
         self._node = node
         self._sink = sink
+        self._quiet = quiet
         self._subscriptions: dict[str, Subscription] = {}
         self._lanes: dict[str | None, Lane] = {}
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
@@ -134,8 +136,9 @@ class AgentClient:
         _log.info("agent: stream for %s is up%s", what, away)
 
     def _stream(self, transport: Transport, key: str | None, lane: Lane) -> Stream:
-        kind = DeltaStream if "delta" in transport else SotwStream
-        return kind(lane, self._node, self._sink, key)
+        if "delta" in transport:
+            return DeltaStream(lane, self._node, self._sink, key, quiet=self._quiet)
+        return SotwStream(lane, self._node, self._sink, key)
 
     def _open_channel(self) -> grpc.aio.Channel:
         assert self._channel is not None  # noqa: S101

@@ -85,6 +85,10 @@ class SotwStream(Stream):
         first = exchange.responses == 1
         return response, Update(type_url=url, version=response.version_info, resources=resources, first=first)
 
+    def _taken(self, update: Update) -> None:
+        # It holds everything; there is nothing to wait for.
+        return
+
     def _answer(self, response: Any, error: str | None) -> None:
         exchange = self._exchanges[response.type_url or self.fixed_type or ""]
         if response.nonce != exchange.received:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,8 @@ class Stream(abc.ABC):
         self.fixed_type = fixed_type
         # Set with the first response.
         self.answered = asyncio.Event()
+        # A response is being read.
+        self.reading = False
         self._node_sent = False
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -98,10 +100,7 @@ class Stream(abc.ABC):
 
     async def _receive(self, raw: bytes) -> None:
         try:
-            if len(raw) > _LARGE:
-                response, update = await asyncio.to_thread(self._read, raw)
-            else:
-                response, update = self._read(raw)
+            response, update = await self._parse(raw)
         except UnreadableError as error:
             if error.response is None:
                 raise
@@ -109,6 +108,7 @@ class Stream(abc.ABC):
         else:
             if update is None:
                 return
+            self._taken(update)
             try:
                 settled = await self.sink.stage(update)
             except RefusedError as error:
@@ -118,6 +118,13 @@ class Stream(abc.ABC):
                 return
         self._answer(response, outcome)
         self.lane.changed.set()
+
+    async def _parse(self, raw: bytes) -> tuple[Any, Update | None]:
+        self.reading = True
+        try:
+            return await asyncio.to_thread(self._read, raw) if len(raw) > _LARGE else self._read(raw)
+        finally:
+            self.reading = False
 
     def _await(self, response: Any, settled: Awaitable[None]) -> None:
         async def settle() -> None:
@@ -129,7 +136,11 @@ class Stream(abc.ABC):
                 self._answer(response, None)
             self.lane.changed.set()
 
-        task = asyncio.create_task(settle())
+        self._keep(settle())
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does this as long as the stream lasts."""
+        task = asyncio.create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -148,6 +159,10 @@ class Stream(abc.ABC):
     @abc.abstractmethod
     def _read(self, raw: bytes) -> tuple[Any, Update | None]:
         """Parses a response; no update: it is to be ignored. Raises UnreadableError. May run in a thread."""
+
+    @abc.abstractmethod
+    def _taken(self, update: Update) -> None:
+        """An update goes to the sink."""
 
     @abc.abstractmethod
     def _answer(self, response: Any, error: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,8 @@ class Update:
     """One response of the agent. Resources are serialised messages by name, without their envelopes.
 
     `delta`: the resources and `removed` change what is there; else they are the whole of what was asked for.
-    `first`: the stream is new, and nothing that came before it counts any more.
+    `first`: the stream is new. What was refused before does not count any more; what is in force stays until the
+    stream says otherwise, since it may say so in several updates.
     """
 
     type_url: str
@@ -29,6 +30,9 @@ class Update:
 
 class Sink(Protocol):
     """Takes updates."""
+
+    def held(self, type_url: str) -> Collection[str]:
+        """Names of the resources of a type that were taken and not removed since."""
 
     async def stage(self, update: Update) -> Awaitable[None]:
         """Takes an update in; called in the order of arrival. What it returns ends when the update is in force.
