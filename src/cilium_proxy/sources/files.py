@@ -10,7 +10,7 @@ from pathlib import Path
 from cilium_proxy.config import Config, load
 from cilium_proxy.policy.compile import Allocator, CompileError, compile_policies, load_policies, verify
 from cilium_proxy.sources.snapshot import Snapshot, make_snapshot
-from cilium_proxy.sources.watch import Watched, changes
+from cilium_proxy.sources.watch import Watched, changes, fingerprint
 from cilium_proxy.yaml import ProblemsError
 
 FilesError = ProblemsError
@@ -45,10 +45,12 @@ class FileSource:
 
     def _read(self) -> Snapshot:
         self._allocator = self._allocator or Allocator()
-        # What was seen before reading, so that an edit meanwhile is one after it.
+        # What was seen of each file before it is read, so that an edit meanwhile is one after it.
         self._watched = Watched.of(self.file, self._watched.policies if self._watched else ())
+        before = fingerprint([str(self.file)])
         config = load(self.file)
-        self._watched = Watched.of(self.file, (*config.policies, *(str(secret.path) for secret in config.secrets)))
+        others = (*config.policies, *(str(secret.path) for secret in config.secrets))
+        self._watched = Watched(self.file, others, tuple(sorted({*before, *fingerprint(others)})))
         compiled = compile_policies(config, load_policies(config.policies, config.places), self._allocator)
         problems = verify(compiled, str(self.file))
         if problems:

@@ -141,6 +141,10 @@ class Standalone:
                 self._refused(f"{type(error).__name__}: {error}; this is a defect of cilium-proxy, please report it")
 
     async def _apply(self, wanted: Snapshot) -> None:
+        if self.problem is None and wanted == self.enforcer.current:
+            # An editor may touch a file twice.
+            _log.info("the files hold nothing new")
+            return
         before = {listener.address for listener in self.config.listeners}
         added = [
             (f"{one.mark}: listener `{one.name}`", one.address)

@@ -1,8 +1,10 @@
 import asyncio
+import contextlib
 
 import pytest
 
 from cilium_proxy import api
+from cilium_proxy.config import load
 from cilium_proxy.sources.files import FilesError, FileSource
 
 
@@ -102,3 +104,24 @@ async def test_reload_yields_without_an_edit(source):
     async with asyncio.timeout(5):
         await waiting
     await edits.aclose()
+
+
+async def test_files_read_twice_are_the_same_state(source, proxy):
+    first = await source.read()
+    assert await source.read() == first
+    edit(proxy / "policies/rule.yaml", "/public", "/private")
+    assert await source.read() != first
+
+
+async def test_an_edit_of_a_file_that_was_just_read_is_noticed(source, proxy, monkeypatch):
+    def load_then_edit(file):
+        config = load(file)
+        if "127.0.0.2:18080" in file.read_text():
+            edit(file, "127.0.0.2:18080", "127.0.0.2:18081")
+        return config
+
+    monkeypatch.setattr("cilium_proxy.sources.files.load", load_then_edit)
+    before = await source.read()
+    async with asyncio.timeout(20), contextlib.aclosing(source.edits()) as edits:
+        await anext(edits)
+    assert (await source.read()).listeners != before.listeners
