@@ -81,9 +81,12 @@ async def network_filter_case(case: Json, result: Result) -> None:
             if not alive:
                 result.failures.append(Failure(1, "no_crash", "Envoy answers", proxy.log()))
             wanted = case["expect"].get("log_generic_l7_proto")
-            got = [entry.generic_l7.proto for entry in proxy.entries]
-            if wanted is not None and wanted not in got:
-                result.failures.append(Failure(1, "log_generic_l7_proto", wanted, str(got)))
+
+            def logged() -> list[str]:
+                return [entry.generic_l7.proto for entry in proxy.entries]
+
+            if wanted is not None and not await http_proxy.eventually(lambda: wanted in logged()):
+                result.failures.append(Failure(1, "log_generic_l7_proto", wanted, str(logged())))
 
 
 def _raw_proxy() -> Any:
