@@ -138,7 +138,7 @@ def test_hang_up_reads_the_files(files4, run):
     files4.policy()
     proxy = run(files4)
     proxy.process.send_signal(signal.SIGHUP)
-    proxy.wait_for("in force")
+    proxy.wait_for("the files hold nothing new")
 
 
 async def test_connections_drain_before_it_ends(files4, run):
