@@ -19,8 +19,13 @@ class Log:
     rejected: list[tuple[str, bytes]] = field(default_factory=list)
 
 
+def kept_name(name: str) -> str:
+    """Envoy knows the header `host` as `:authority`."""
+    return {"host": ":authority"}.get(name.lower(), name.lower())
+
+
 def value_of(headers: Headers, name: str) -> bytes | None:
-    values = [value for key, value in headers if key == name.lower()]
+    values = [value for key, value in headers if key == kept_name(name)]
     return b",".join(values) if values else None
 
 
@@ -105,7 +110,7 @@ def act(action: dict[str, Any], headers: Headers, log: Log, secrets: dict[str, b
             entries.append(entry)
 
     def remove() -> None:
-        headers[:] = [header for header in headers if header[0] != name]
+        headers[:] = [header for header in headers if header[0] != kept_name(name)]
 
     if actual is not None and value in (b"", actual):
         match action.get("match_action", "CONTINUE_ON_MATCH"):
@@ -122,7 +127,7 @@ def act(action: dict[str, Any], headers: Headers, log: Log, secrets: dict[str, b
             note(log.missing, value)
             return True
         case "ADD_ON_MISMATCH":
-            headers.append((name, value))
+            headers.append((kept_name(name), value))
             note(log.missing, value)
             return True
         case "DELETE_ON_MISMATCH":
@@ -134,7 +139,7 @@ def act(action: dict[str, Any], headers: Headers, log: Log, secrets: dict[str, b
             if actual is not None:
                 note(log.rejected, actual)
             remove()
-            headers.append((name, value))
+            headers.append((kept_name(name), value))
             note(log.missing, value)
             return True
     note(log.missing, value)

@@ -85,10 +85,10 @@ header_matchers = st.one_of(
     st.sampled_from(PATHS[1:]).map(lambda path: {"name": ":path", "exact_match": path}),
     header_matcher(":path", PATHS),
     header_matcher(":method", METHODS),
-    *(header_matcher(name, VALUES) for name in HEADERS),
+    *(header_matcher(name, VALUES) for name in [*HEADERS, "Host"]),
 )
 header_actions = fields(
-    name=st.sampled_from([*HEADERS, ":authority"]),
+    name=st.sampled_from([*HEADERS, ":authority", "host"]),
     value=maybe(st.sampled_from(VALUES)),
     value_sds_secret=maybe(st.sampled_from([*SECRETS, *MISSING_SECRETS])),
     match_action=maybe(st.sampled_from(["CONTINUE_ON_MATCH", "FAIL_ON_MATCH", "DELETE_ON_MATCH"])),
@@ -211,7 +211,7 @@ policies = fields(
 
 def request(chance: random.Random) -> list[tuple[str, bytes]]:
     """Headers of a request; some are missing, some come twice."""
-    headers = [(":method", chance.choice(METHODS).encode()), (":authority", b"one")]
+    headers = [(":method", chance.choice(METHODS).encode()), (":authority", chance.choice([b"one", b"12"]))]
     if chance.random() < 0.95:
         headers.append((":path", chance.choice(PATHS).encode()))
     for name in HEADERS:

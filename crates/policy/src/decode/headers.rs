@@ -8,6 +8,7 @@ use cilium_proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, stri
 
 use crate::decode::{At, FieldError, Shared};
 use crate::headers::action::{HeaderAction, MatchAction, MismatchAction};
+use crate::headers::kept_as;
 use crate::headers::matcher::{HeaderMatcher, HeaderTest, Slot, TextTest};
 use crate::model::HttpRule;
 use crate::regex::Regex;
@@ -39,7 +40,7 @@ fn http_rule(rule: pb::HttpNetworkPolicyRule, shared: &mut impl Shared) -> Resul
 }
 
 fn header_matcher(matcher: PbMatcher, shared: &mut impl Shared) -> Result<HeaderMatcher, FieldError> {
-    let name = header_name(matcher.name)?;
+    let name: Box<str> = kept_as(&header_name(matcher.name)?).into();
     let invert = matcher.invert_match;
     let missing_as_empty = matcher.treat_missing_header_as_empty;
     let by_string_match = matches!(matcher.header_match_specifier, Some(HeaderMatchSpecifier::StringMatch(_)));

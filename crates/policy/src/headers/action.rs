@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::headers::{HeaderLog, Headers, View};
+use crate::headers::{HeaderLog, Headers, View, kept_as};
 use crate::secret::{SecretCell, same};
 
 /// Compares one header with a value or a secret and acts on the result.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HeaderAction {
-    /// Lower case.
+    /// Lower case, as the policy has it.
     pub name: Box<str>,
     /// Used while the secret is not delivered; empty: presence is the match.
     pub value: Box<[u8]>,
@@ -86,7 +86,8 @@ impl HeaderAction {
             },
             None => &self.value,
         };
-        let actual = View::of(headers, &self.name);
+        let name = kept_as(&self.name);
+        let actual = View::of(headers, name);
         let matched = match actual.get() {
             None => false,
             Some(_) if expected.is_empty() => true,
@@ -101,7 +102,7 @@ impl HeaderAction {
                 }
                 MatchAction::Delete => {
                     log.add_rejected(&self.name, self.shown(expected));
-                    headers.remove(&self.name);
+                    headers.remove(name);
                     Outcome::MatchDeleted
                 }
             };
@@ -116,7 +117,7 @@ impl HeaderAction {
                 Outcome::MismatchIgnored
             }
             MismatchAction::Add => {
-                headers.add(&self.name, expected);
+                headers.add(name, expected);
                 log.add_missing(&self.name, self.shown(expected));
                 Outcome::Added
             }
@@ -124,7 +125,7 @@ impl HeaderAction {
                 // Without a value to compare with, a mismatch means there is nothing to remove.
                 if let (false, Some(value)) = (expected.is_empty(), actual.get()) {
                     log.add_rejected(&self.name, self.shown(value));
-                    headers.remove(&self.name);
+                    headers.remove(name);
                 }
                 Outcome::MismatchDeleted
             }
@@ -132,7 +133,7 @@ impl HeaderAction {
                 if let Some(value) = actual.get() {
                     log.add_rejected(&self.name, self.shown(value));
                 }
-                headers.set(&self.name, expected);
+                headers.set(name, expected);
                 log.add_missing(&self.name, self.shown(expected));
                 Outcome::Replaced
             }

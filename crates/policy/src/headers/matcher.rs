@@ -7,7 +7,7 @@ use crate::regex::Regex;
 /// One header test.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HeaderMatcher {
-    /// Lower case.
+    /// Lower case, as Envoy keeps it.
     pub name: Box<str>,
     pub slot: Slot,
     pub test: HeaderTest,

@@ -10,7 +10,13 @@ mod tests;
 
 pub(crate) use view::{Lookup, View};
 
-/// Headers of a request. Names are lower case; pseudo headers (`:path`, `:method`, `:authority`, ...) are included.
+/// The name that Envoy keeps a request header under: `host` is another word for `:authority`. Names are lower case.
+pub(crate) fn kept_as(name: &str) -> &str {
+    if name == "host" { ":authority" } else { name }
+}
+
+/// Headers of a request. Names are lower case; pseudo headers (`:path`, `:method`, `:authority`, ...) are included, and
+/// `host` is one of them, `:authority`.
 pub trait Headers {
     /// All values of a header, in order.
     fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]>;
@@ -73,14 +79,15 @@ impl Headers for HeaderList {
 }
 
 impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for HeaderList {
-    /// Names are stored in lower case.
+    /// Names are stored in lower case, `host` as `:authority`.
     fn from_iter<T: IntoIterator<Item = (N, V)>>(iter: T) -> Self {
         Self(
             iter.into_iter()
                 .map(|(name, value)| {
                     let mut name = name.into();
                     name.make_ascii_lowercase();
-                    (name, value.into())
+                    let kept = kept_as(&name);
+                    (if kept == name { name } else { kept.to_owned() }, value.into())
                 })
                 .collect(),
         )

@@ -45,6 +45,24 @@ fn actions_on_a_match() {
 }
 
 #[test]
+fn the_host_header_is_the_authority() {
+    let request = [("Host", "a.org")];
+    for (name, logged) in [("Host", "host"), (":authority", ":authority")] {
+        let (allowed, headers, log) = judge(vec![action(name, "b.org", 0, 4)], None, &request);
+        assert!(allowed);
+        assert_eq!(headers.0, list(&[(":authority", "b.org")]), "{name}");
+        assert_eq!((log.missing, log.rejected), (list(&[(logged, "b.org")]), list(&[(logged, "a.org")])), "{name}");
+    }
+    for name in ["host", "Host", ":authority"] {
+        let matcher = header(name, Test::ExactMatch("a.org".to_owned()));
+        let (_, policy) = map(vec![port(80, vec![http(vec![headers(vec![matcher])], rule("r", &[]))])]);
+        let mut request = HeaderList::from_iter([(":authority", "a.org")]);
+        let allowed = policy.port(Direction::Ingress, 80).http(0, 1, &mut request, &mut HeaderLog::default()).allowed;
+        assert!(allowed, "{name}");
+    }
+}
+
+#[test]
 fn actions_on_a_mismatch() {
     let before = [("x", "2")];
     for (on_mismatch, allowed, after, missing, rejected) in [

@@ -76,13 +76,14 @@ impl HostMap {
         Ok(map)
     }
 
-    /// The identity of an address; `None` if no prefix holds it.
+    /// The identity of an address; `None` if no prefix holds it, or one of identity 0, which stands for unknown.
     #[must_use]
     pub fn resolve(&self, address: IpAddr) -> Option<u32> {
-        match address {
+        let identity = match address {
             IpAddr::V4(v4) => self.v4.resolve(v4.to_bits()),
             IpAddr::V6(v6) => self.v6.resolve(v6.to_bits()),
-        }
+        };
+        identity.filter(|identity| *identity != 0)
     }
 
     /// Number of prefixes.

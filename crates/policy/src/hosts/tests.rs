@@ -44,6 +44,13 @@ fn the_longest_prefix_wins_and_families_are_apart() {
 }
 
 #[test]
+fn identity_zero_is_nobodys() {
+    let map = full(&[(0, &["10.0.0.1"]), (7, &["10.0.0.0/8"])]).unwrap();
+    assert_eq!(resolve(&map, "10.0.0.1"), None, "the longest prefix counts, and says nothing");
+    assert_eq!(resolve(&map, "10.0.0.2"), Some(7));
+}
+
+#[test]
 fn a_full_update_replaces_and_a_delta_changes_what_it_names() {
     let map = full(&[(1, &["10.0.0.1", "10.0.0.2"]), (2, &["10.0.0.3"])]).unwrap();
     let changed = apply(&map, UpdateKind::Delta, false, &[(1, &["10.0.0.2", "10.0.0.9"])], &["2", "77"]).unwrap();
@@ -139,7 +146,7 @@ proptest! {
     #[test]
     fn deltas_lead_where_a_full_update_leads(
         steps in proptest::collection::vec(
-            (0u64..6, proptest::option::of(proptest::collection::btree_set(0u8..12, 0..4))),
+            (1u64..7, proptest::option::of(proptest::collection::btree_set(0u8..12, 0..4))),
             0..20,
         ),
     ) {
@@ -161,7 +168,7 @@ proptest! {
             };
             prop_assert_eq!(map.len(), state.values().map(Vec::len).sum::<usize>());
         }
-        for identity in 0..6 {
+        for identity in 1..7 {
             for n in 0..12 {
                 let address = if n % 3 == 0 { format!("f00d::{identity}:{n}") } else { format!("10.0.{identity}.{n}") };
                 let expected = state.get(&identity).is_some_and(|list| list.contains(&address)).then_some(identity);
