@@ -28,6 +28,8 @@ pub enum Event {
     ResponseReceived(Head),
     /// The handshake is complete: its timer ends, pings begin.
     Accepted,
+    /// The websocket side ended within a frame. What came of it goes on, and its end.
+    CutOff,
     /// The connection must be closed without flushing; what is in `Output` goes out before.
     Failed(Error),
 }
@@ -228,7 +230,10 @@ impl Codec {
             self.encoder.control(&mut out.encoded, Opcode::Pong, &payload);
         }
         out.decoded_end = self.decoder.ended();
-        decoded
+        if decoded? {
+            out.events.push(Event::CutOff);
+        }
+        Ok(())
     }
 }
 

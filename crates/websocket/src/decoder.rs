@@ -23,7 +23,8 @@ impl Decoder {
         self.ended
     }
 
-    /// Appends the payload of data frames to `out` and that of pings, in order, to `pings`.
+    /// Appends the payload of data frames to `out` and that of pings, in order, to `pings`. Tells whether the stream
+    /// ended within a frame.
     ///
     /// What follows a close frame is dropped.
     pub(crate) fn decode(
@@ -32,7 +33,7 @@ impl Decoder {
         end_stream: bool,
         out: &mut Vec<u8>,
         pings: &mut Vec<Vec<u8>>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let joined;
         let mut data = if self.partial.is_empty() {
             data
@@ -60,14 +61,12 @@ impl Decoder {
                 _ => {}
             }
         }
-        if !self.ended {
-            self.partial.extend_from_slice(data);
-            if end_stream && (self.remaining > 0 || !self.partial.is_empty()) {
-                return Err(Error::UnexpectedEnd);
-            }
-            self.ended = end_stream;
+        if self.ended {
+            return Ok(false);
         }
-        Ok(())
+        self.partial.extend_from_slice(data);
+        self.ended = end_stream;
+        Ok(end_stream && (self.remaining > 0 || !self.partial.is_empty()))
     }
 
     fn pass<'d>(&mut self, data: &'d [u8], out: &mut Vec<u8>) -> &'d [u8] {

@@ -29,7 +29,7 @@ pub enum Error {
     /// Server: the request is not the one configured; it was answered with 403.
     #[error("websocket handshake request is invalid")]
     HandshakeInvalidWebsocketRequest,
-    /// The stream ended in the middle of the handshake or of a frame.
+    /// The stream ended in the middle of the handshake. Within a frame it does not end the connection, but is counted.
     #[error("websocket stream ended early")]
     UnexpectedEnd,
     /// A frame with reserved bits or an unknown opcode, or a control frame that is fragmented or too long.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cilium_abi::network::{Connection, Data, NetworkFilter, Status};
-use cilium_websocket::{Codec, Event, Output, Role, request_id};
+use cilium_websocket::{Codec, Error, Event, Output, Role, request_id};
 
 use crate::log;
 use crate::websocket::DESTINATION;
@@ -233,6 +233,12 @@ impl NetworkFilter for Filter {
     }
 }
 
+fn count(connection: &mut Connection<'_>, settings: &Settings, error: Error) {
+    if let Some(counter) = settings.counter(error) {
+        connection.increment(counter);
+    }
+}
+
 impl State {
     /// Takes note of what happened: logs, counts, and sets times.
     fn note(&mut self, connection: &mut Connection<'_>, settings: &Settings, out: &Output) -> Outcome {
@@ -259,10 +265,9 @@ impl State {
                     outcome.opens = settings.codec.role == Role::Server;
                     self.accepted(settings);
                 }
+                Event::CutOff => count(connection, settings, Error::UnexpectedEnd),
                 Event::Failed(error) => {
-                    if let Some(counter) = settings.counter(*error) {
-                        connection.increment(counter);
-                    }
+                    count(connection, settings, *error);
                     outcome.refused = Some(error.to_string());
                 }
             }

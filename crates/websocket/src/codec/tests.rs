@@ -164,9 +164,21 @@ fn invalid_frames_fail_the_connection() {
 }
 
 #[test]
-fn end_in_the_middle_of_a_frame_fails_the_connection() {
-    let (_, mut server) = open();
-    assert_eq!(failure(&server.unframed(b"\x82\x05wor", true)), Some(Error::UnexpectedEnd));
+fn what_came_of_a_frame_that_is_cut_off_goes_on() {
+    for (bytes, decoded) in [(b"\x82\x05wor".as_slice(), b"wor".as_slice()), (b"\x82\x7f\0", b""), (b"\x89\x04pi", b"")]
+    {
+        let (_, mut server) = open();
+        let out = server.unframed(bytes, true);
+        assert_eq!((out.decoded.as_slice(), out.decoded_end), (decoded, true));
+        assert_eq!(out.events, [Event::CutOff]);
+        assert_eq!(server.framed(b"x", false).encoded, b"\x82\x01x", "the other direction is open");
+    }
+}
+
+#[test]
+fn end_within_the_handshake_fails_the_connection() {
+    let mut server = server(&WebSocketServer::default());
+    assert_eq!(failure(&server.unframed(b"GET / HT", true)), Some(Error::UnexpectedEnd));
 }
 
 #[test]
