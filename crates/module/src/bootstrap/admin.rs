@@ -1,32 +1,55 @@
-//! `/cilium/policies` of Envoy's admin interface: what is enforced right now, as JSON.
+//! The module's paths of Envoy's admin interface: what is enforced right now, as JSON.
+
+use std::net::IpAddr;
 
 use cilium_abi::bootstrap::AdminResponse;
 use cilium_channel::{Applied, State};
 use serde_json::{Value, json};
 
+const POLICIES: &str = "/cilium/policies";
+const IDENTITIES: &str = "/cilium/identities";
+
+/// Paths with their help texts.
+pub(crate) const PATHS: [(&str, &str); 2] = [
+    (POLICIES, "policies that cilium.network and cilium.l7policy enforce (?endpoint=IP for one with its rules)"),
+    (IDENTITIES, "number of addresses whose identities are known from NPHDS (?address=IP for the identity of one)"),
+];
+
 /// Answers a request; `path` includes the query.
 pub(crate) fn respond(state: &State, path: &str) -> AdminResponse {
-    let endpoint = path
-        .split_once('?')
-        .and_then(|(_, query)| query.split('&').find_map(|pair| pair.strip_prefix("endpoint=")))
-        .map(decode);
-    let (status, body) = match endpoint {
-        None => (200, overview(state)),
-        Some(name) => match state.policies.endpoint(&name) {
-            Some(policy) => (
-                200,
-                json!({
-                    "endpoint": name,
-                    "endpoint_id": policy.endpoint_id(),
-                    "resource": policy.resource(),
-                    "endpoint_ips": policy.ips().collect::<Vec<_>>(),
-                    "rules": policy.dump(),
-                }),
-            ),
-            None => (404, json!({"error": format!("no policy for endpoint {name}")})),
-        },
-    };
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (status, body) =
+        if path == IDENTITIES { identities(state, parameter(query, "address")) } else { policies(state, query) };
     AdminResponse { status, body: format!("{body:#}\n") }
+}
+
+fn policies(state: &State, query: &str) -> (u32, Value) {
+    let Some(name) = parameter(query, "endpoint") else { return (200, overview(state)) };
+    match state.policies.endpoint(&name) {
+        Some(policy) => (
+            200,
+            json!({
+                "endpoint": name,
+                "endpoint_id": policy.endpoint_id(),
+                "resource": policy.resource(),
+                "endpoint_ips": policy.ips().collect::<Vec<_>>(),
+                "rules": policy.dump(),
+            }),
+        ),
+        None => (404, json!({"error": format!("no policy for endpoint {name}")})),
+    }
+}
+
+fn identities(state: &State, address: Option<String>) -> (u32, Value) {
+    let Some(address) = address else { return (200, json!({"prefixes": state.hosts.len()})) };
+    match address.parse::<IpAddr>() {
+        Ok(ip) => (200, json!({"address": address, "identity": state.hosts.resolve(ip)})),
+        Err(_) => (400, json!({"error": format!("{address:?} is no IP address")})),
+    }
+}
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decode)
 }
 
 fn overview(state: &State) -> Value {

@@ -18,10 +18,6 @@ use prost::Message;
 use crate::bootstrap::stats::{Statistics, UpdateCount};
 use crate::{enforced, identities};
 
-const ADMIN_PATH: &str = "/cilium/policies";
-const ADMIN_HELP: &str =
-    "policies that cilium.network and cilium.l7policy enforce (?endpoint=IP for one with its rules)";
-
 /// Events posted to the main thread.
 const READY: u64 = 1;
 const UPDATED: u64 = 2;
@@ -39,8 +35,10 @@ pub(crate) struct Extension {
 impl Extension {
     pub(crate) fn new(config: &[u8], envoy: &BootstrapConfig) -> Result<Self, ConfigError> {
         let message = ModuleBootstrap::decode(config)?;
-        if !envoy.register_admin_handler(ADMIN_PATH, ADMIN_HELP) {
-            log(Level::Warn, &format!("cilium.bootstrap: Envoy refused the admin path {ADMIN_PATH}"));
+        for (path, help) in admin::PATHS {
+            if !envoy.register_admin_handler(path, help) {
+                log(Level::Warn, &format!("cilium.bootstrap: Envoy refused the admin path {path}"));
+            }
         }
         let statistics = Statistics::new(envoy)?;
         let (queue, updates) = mpsc::channel();
@@ -145,14 +143,19 @@ impl Observer for Watcher {
                 &format!("policy channel: update {} of {} refused: {reason}", update.version, update.type_url),
             );
         }
-        if update.resource_type == Some(ResourceType::Policies) {
-            if update.new_stream {
-                identities::reopen();
+        let accepted = *update.outcome == Outcome::Accepted;
+        let count = match update.resource_type {
+            Some(ResourceType::Policies) => {
+                if update.new_stream {
+                    identities::reopen();
+                }
+                UpdateCount::Policies { accepted, new_stream: accepted && update.new_stream }
             }
-            let accepted = *update.outcome == Outcome::Accepted;
-            let _ = self.queue.send(UpdateCount { accepted, new_stream: accepted && update.new_stream });
-            self.scheduler.commit(UPDATED);
-        }
+            Some(ResourceType::Hosts) if accepted => UpdateCount::Hosts,
+            _ => return,
+        };
+        let _ = self.queue.send(count);
+        self.scheduler.commit(UPDATED);
     }
 
     fn ready(&mut self) {

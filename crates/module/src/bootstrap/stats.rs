@@ -1,21 +1,26 @@
-//! Statistics of policy updates, with the reference's names below the module's prefix, which is `cilium`.
+//! Statistics of updates, with the reference's names below the module's prefix, which is `cilium`.
 
 use std::cell::Cell;
 
 use cilium_abi::ConfigError;
 use cilium_abi::bootstrap::{BootstrapConfig, Counter, Gauge};
 
-/// One answered policy update.
-pub(crate) struct UpdateCount {
-    pub(crate) accepted: bool,
-    /// Accepted as the first one of a stream.
-    pub(crate) new_stream: bool,
+/// One answered update.
+pub(crate) enum UpdateCount {
+    Policies {
+        accepted: bool,
+        /// Accepted as the first one of a stream.
+        new_stream: bool,
+    },
+    /// Accepted.
+    Hosts,
 }
 
 pub(crate) struct Statistics {
     updates: Counter,
     rejected: Counter,
     success: Counter,
+    hosts_success: Counter,
     stream_generation: Gauge,
     generation: Cell<u64>,
 }
@@ -26,17 +31,23 @@ impl Statistics {
             updates: envoy.define_counter("policy.updates_total")?,
             rejected: envoy.define_counter("policy.updates_rejected")?,
             success: envoy.define_counter("policy.update_success")?,
+            hosts_success: envoy.define_counter("hostmap.update_success")?,
             stream_generation: envoy.define_gauge("policy.policy_stream_generation")?,
             generation: Cell::new(0),
         })
     }
 
     pub(crate) fn count(&self, envoy: &BootstrapConfig, update: &UpdateCount) {
-        envoy.increment_counter(self.updates, 1);
-        envoy.increment_counter(if update.accepted { self.success } else { self.rejected }, 1);
-        if update.new_stream {
-            self.generation.set(self.generation.get() + 1);
-            envoy.set_gauge(self.stream_generation, self.generation.get());
+        match *update {
+            UpdateCount::Hosts => envoy.increment_counter(self.hosts_success, 1),
+            UpdateCount::Policies { accepted, new_stream } => {
+                envoy.increment_counter(self.updates, 1);
+                envoy.increment_counter(if accepted { self.success } else { self.rejected }, 1);
+                if new_stream {
+                    self.generation.set(self.generation.get() + 1);
+                    envoy.set_gauge(self.stream_generation, self.generation.get());
+                }
+            }
         }
     }
 }

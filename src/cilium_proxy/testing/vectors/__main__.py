@@ -1,4 +1,4 @@
-"""The command line of the runner: exits 0 if all cases passed, 1 if some failed, 2 if some could not be run."""
+"""The command line of the runner: exits 0 if all cases passed, 1 if some did not, 2 if a file could not be read."""
 
 from __future__ import annotations
 
@@ -24,21 +24,17 @@ def kinds() -> dict[str, str]:
     return {kind: f"{vectors.__name__}.{kind}" for kind in KINDS if kind in present}
 
 
-def run(kind: str, files: Iterable[Path]) -> Iterator[Result]:
-    """Runs all cases of the files. Raises UnusableError for an unknown kind or a file that cannot be read."""
+def run(kind: str, file: Path) -> Iterator[Result]:
+    """Runs all cases of a file. Raises UnusableError for an unknown kind or a file that cannot be read."""
     modules = kinds()
     if kind not in modules:
         raise UnusableError(f"unknown kind {kind!r}: the kinds are {', '.join(modules)}")
     run_document: Run = importlib.import_module(modules[kind]).run
-    for file in files:
-        try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UnusableError(f"{file}: {error}") from error
-        try:
-            yield from run_document(document)
-        except UnusableError as error:
-            raise UnusableError(f"{file}: {error}") from error
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        yield from run_document(document)
+    except (OSError, ValueError, UnusableError) as error:
+        raise UnusableError(f"{file}: {error}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,23 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
     options = parser.parse_args(arguments)
     passed = failed = 0
-    status = 0
-    try:
-        for result in run(options.kind, options.files):
-            passed += result.passed
-            failed += not result.passed
-            if result.unusable:
-                print(f"{result.name}: {result.unusable}")
-                status = 2
-            for failure in result.failures:
-                print(f"{result.name}: step {failure.step} ({failure.what})")
-                print(f"    expected {failure.expected}")
-                print(f"    got      {failure.got}")
-    except UnusableError as error:
-        print(error, file=sys.stderr)
-        status = 2
+    unread = False
+    for file in options.files:
+        try:
+            for result in run(options.kind, file):
+                passed += result.passed
+                failed += not result.passed
+                show(result)
+        except UnusableError as error:
+            print(error, file=sys.stderr)
+            unread = True
     print(f"{passed} passed, {failed} failed")
-    return status or int(failed > 0)
+    return 2 if unread else int(failed > 0)
+
+
+def show(result: Result) -> None:
+    """Prints what went wrong in a case, if anything did."""
+    if result.unusable:
+        print(f"{result.name}: {result.unusable}")
+    for failure in result.failures:
+        print(f"{result.name}: step {failure.step} ({failure.what})")
+        print(f"    expected {failure.expected}")
+        print(f"    got      {failure.got}")
 
 
 if __name__ == "__main__":

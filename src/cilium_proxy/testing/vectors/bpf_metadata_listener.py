@@ -15,7 +15,7 @@ from cilium_proxy.testing.vectors import http_proxy
 from cilium_proxy.testing.vectors.http import Upstream, exchange
 from cilium_proxy.testing.vectors.http_listener import chain, connection_manager, listener
 from cilium_proxy.testing.vectors.messages import says
-from cilium_proxy.testing.vectors.result import Failure, Result
+from cilium_proxy.testing.vectors.result import Failure, Result, rejection
 
 Json = dict[str, Any]
 
@@ -39,9 +39,10 @@ async def config_case(case: Json, result: Result) -> None:
         )
         output, _ = await process.communicate()
     refused = None if process.returncode == 0 else output.decode(errors="replace")
-    wanted = case["expect"]["error"] if isinstance(case["expect"], dict) else None
+    wanted = rejection(case["expect"])
     if (refused is None) != (wanted is None) or not says(refused or "", wanted or ""):
-        result.failures.append(Failure(1, "config", wanted or "accept", refused or "accept"))
+        shown = "accept" if wanted is None else f"error: {wanted}"
+        result.failures.append(Failure(1, "config", shown, refused or "accept"))
 
 
 async def network_filter_case(case: Json, result: Result) -> None:

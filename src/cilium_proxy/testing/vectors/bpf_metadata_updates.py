@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from cilium_proxy.api import from_dict, serialise
@@ -11,11 +12,12 @@ from cilium_proxy.testing.vectors import http_proxy
 from cilium_proxy.testing.vectors.http_listener import chain, connection_manager, listener
 from cilium_proxy.testing.vectors.http_proxy import HOSTS, POLICIES, VectorProxy
 from cilium_proxy.testing.vectors.messages import says
-from cilium_proxy.testing.vectors.result import Failure, Result
+from cilium_proxy.testing.vectors.result import Failure, Result, rejection
 
 Json = dict[str, Any]
 
 GENERATION = "cilium.policy.policy_stream_generation"
+_TYPES = {"npds": POLICIES, "nphds": HOSTS}
 
 
 class UpdatesCase:
@@ -26,7 +28,6 @@ class UpdatesCase:
         self.result = result
         self.noted: dict[str, int] = {}
         self.first = {POLICIES: True, HOSTS: True}
-        self.failing: dict[str, bool] = {}
 
     async def run(self) -> None:
         """Runs all steps, also after one has failed."""
@@ -52,24 +53,27 @@ class UpdatesCase:
             case "exists":
                 found = await self._exists(proxy, step["pod_ip"])
                 self._differs(number, f"exists {step['pod_ip']}", step["expect"], found)
+            case "resolve_host":
+                await self._resolve(proxy, number, step)
             case "close_connection" | "reset_stream" | "new_stream" | "listener_config_source":
                 # Nothing of it reaches the module before the first update of the next stream.
-                self.first[POLICIES] = True
+                url = _TYPES.get(step.get("type", ""))
+                self.first |= dict.fromkeys(self.first if url is None else [url], True)
+            case "remove_listener" | "listener_removed" | "lds_update":
+                await proxy.admin.request("POST", "/drain_listeners")
             case other:
                 self.result.unusable = f"step {number}: unknown op {other!r}"
 
     async def _update(self, proxy: VectorProxy, number: int, step: Json, url: str, message: str) -> None:
         delta = step.get("mode") == "delta"
         resources = step["resources"]
-        named = (
-            {entry["name"]: entry["resource"] for entry in resources}
-            if delta
-            else {str(index): resource for index, resource in enumerate(resources)}
-        )
-        upserts = {name: serialise(from_dict(message, resource)) for name, resource in named.items()}
         new_stream = self.first[url] or bool(step.get("new_stream"))
         refused = None
         try:
+            if delta:
+                upserts = {entry["name"]: serialise(from_dict(message, entry["resource"])) for entry in resources}
+            else:
+                upserts = http_proxy.hosts(resources) if url == HOSTS else http_proxy.policies(resources)
             # The first update of a stream is the whole state, whatever the stream's kind.
             if delta and not new_stream:
                 await proxy.channel.change(url, upserts, step.get("removed", ()), step["version"])
@@ -78,9 +82,10 @@ class UpdatesCase:
             self.first[url] = False
         except RejectedError as error:
             refused = str(error)
-        wanted = step["expect"].get("reject") if isinstance(step["expect"], dict) else None
+        wanted = rejection(step["expect"])
         if (refused is None) != (wanted is None) or not says(refused or "", wanted or ""):
-            self.result.failures.append(Failure(number, step["op"], wanted or "accept", refused or "accept"))
+            shown = "accept" if wanted is None else f"reject: {wanted}"
+            self.result.failures.append(Failure(number, step["op"], shown, refused or "accept"))
 
     async def _statistic(self, proxy: VectorProxy, number: int, step: Json) -> None:
         value = await self._settled(proxy, step["name"], step["value"])
@@ -109,6 +114,12 @@ class UpdatesCase:
             self._differs(number, GENERATION, expect, value)
         if "as" in step:
             self.noted[step["as"]] = value or 0
+
+    async def _resolve(self, proxy: VectorProxy, number: int, step: Json) -> None:
+        """The identity of an address in the host map; 0: it has none."""
+        address = step[next((name for name in ("address", "ip", "host", "pod_ip") if name in step), "address")]
+        answer = json.loads(await proxy.admin.request("GET", f"/cilium/identities?address={address}"))
+        self._differs(number, f"resolve_host {address}", step["expect"] or 0, answer["identity"] or 0)
 
     def _number(self, value: Any) -> int:
         return self.noted[value] if isinstance(value, str) else int(value)

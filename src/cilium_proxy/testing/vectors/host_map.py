@@ -7,7 +7,7 @@ from typing import Any
 
 from cilium_proxy.policy import HostMap, PolicyRejected
 from cilium_proxy.testing.vectors.messages import says
-from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError
+from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError, rejection
 
 
 def run(document: Any) -> Iterator[Result]:
@@ -16,25 +16,27 @@ def run(document: Any) -> Iterator[Result]:
     if not isinstance(cases, list):
         raise UnusableError("a host map vector file is a list of cases, or has one as `host_map_cases`")
     for case in cases:
-        yield run_case(case)
+        result = Result.of(case)
+        with result.running():
+            run_case(case, result)
+        yield result
 
 
-def run_case(case: dict[str, Any]) -> Result:
+def run_case(case: dict[str, Any], result: Result) -> None:
     """An update, then addresses to resolve."""
-    result = Result(case["name"])
     hosts = HostMap()
-    expect = case["expect"]
+    wanted = rejection(case["expect"])
     try:
         hosts.update(case["resources"])
     except PolicyRejected as error:
-        wanted = "accept" if expect == "accept" else expect["reject"]
-        if expect == "accept" or not says(str(error), wanted):
-            result.failures.append(Failure(1, "update", wanted, f"reject: {error}"))
-        return result
-    if expect != "accept":
-        result.failures.append(Failure(1, "update", f"reject: {expect['reject']}", "accept"))
+        if wanted is None or not says(str(error), wanted):
+            shown = "accept" if wanted is None else f"reject: {wanted}"
+            result.failures.append(Failure(1, "update", shown, f"reject: {error}"))
+        return
+    if wanted is not None:
+        result.failures.append(Failure(1, "update", f"reject: {wanted}", "accept"))
     for number, (address, identity) in enumerate(case.get("resolve", []), start=2):
-        got = hosts.resolve(address)
-        if got != identity:
+        # Identity 0 stands for none.
+        got = hosts.resolve(address) or 0
+        if got != (identity or 0):
             result.failures.append(Failure(number, f"resolve {address}", str(identity), str(got)))
-    return result

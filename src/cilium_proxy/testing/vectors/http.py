@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cilium_proxy.testing.vectors import http_log, http_proxy
+from cilium_proxy.relay.state import RejectedError
+from cilium_proxy.testing.vectors import host_map, http_log, http_proxy
 from cilium_proxy.testing.vectors.http_listener import chain, connection_manager, listener, upstream_options
-from cilium_proxy.testing.vectors.http_proxy import HOSTS, POLICIES, SECRETS, VectorProxy, VectorProxyError
+from cilium_proxy.testing.vectors.http_proxy import HOSTS, POLICIES, SECRETS, VectorProxy, families
 from cilium_proxy.testing.vectors.messages import says
-from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError
+from cilium_proxy.testing.vectors.result import Failure, Result, cases_of, rejection
 
 PORT = "18080"
 SOURCE_INGRESS, SOURCE_EGRESS = 1, 173
@@ -31,22 +32,15 @@ Json = dict[str, Any]
 
 
 def run(document: Any) -> Iterator[Result]:
-    """Runs the cases of a document, each with an Envoy of its own."""
-    if not isinstance(document, dict) or not isinstance(document.get("cases"), list):
-        raise UnusableError("an http vector file has policies, host_maps and cases")
-    for case in document["cases"]:
-        if not isinstance(case, dict) or not isinstance(case.get("steps"), list):
-            raise UnusableError("a case has a name and a list of steps")
-        yield run_case(document, case)
-
-
-def run_case(document: Json, case: Json) -> Result:
-    """Runs one case of a document, with IPv4 and, where there is IPv6, once more with that."""
-    result = Result(str(case.get("name", "unnamed")))
-    for address in ("127.0.0.1", "::1"):
-        if result.passed and (address == "127.0.0.1" or _can_bind(address)):
-            _run_family(document, case, address, result)
-    return result
+    """Runs the cases of a document, each with an Envoy of its own, and its `host_map_cases`."""
+    for case in cases_of(document, "cases"):
+        result = Result.of(case)
+        with result.running():
+            for address in families(result):
+                _run_family(document, case, address, result)
+        yield result
+    if "host_map_cases" in document:
+        yield from host_map.run(document)
 
 
 def _run_family(document: Json, case: Json, address: str, result: Result) -> None:
@@ -56,23 +50,7 @@ def _run_family(document: Json, case: Json, address: str, result: Result) -> Non
             {"policies": document.get("policies", {}), "hosts": document.get("host_maps", {}), "case": case}
         )
         data = json.loads(text.replace(PORT, str(upstream.port)).replace('127.0.0.1"', f'{address}"'))
-        try:
-            asyncio.run(HttpCase(data, upstream, result).run())
-        except KeyError as error:
-            result.unusable = f"{error} is missing"
-        except VectorProxyError as error:
-            result.unusable = f"Envoy: {error}"
-        except TimeoutError:
-            result.unusable = "Envoy is not ready in time"
-
-
-def _can_bind(address: str) -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return True
+        asyncio.run(HttpCase(data, upstream, result).run())
 
 
 class Upstream:
@@ -190,12 +168,14 @@ class HttpCase:
         for resource in resources:
             if self.ip in resource.get("endpoint_ips", ()):
                 resource["endpoint_ips"] = [*resource["endpoint_ips"], self.pod]
-        refused = await proxy.publish(POLICIES, http_proxy.policies(resources))
-        wanted = expect.get("reject") if isinstance(expect, dict) else None
+        try:
+            refused = await proxy.publish(POLICIES, http_proxy.policies(resources))
+        except RejectedError as error:
+            refused = str(error)
+        wanted = rejection(expect)
         if (refused is None) != (wanted is None) or not says(refused or "", wanted or ""):
-            self.result.failures.append(
-                Failure(number, f"policy {name}", str(wanted or "accept"), str(refused or "accept"))
-            )
+            shown = "accept" if wanted is None else f"reject: {wanted}"
+            self.result.failures.append(Failure(number, f"policy {name}", shown, str(refused or "accept")))
 
     async def _step(self, proxy: VectorProxy, number: int, step: Json) -> None:
         match step["op"]:

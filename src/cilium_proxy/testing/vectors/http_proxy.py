@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cilium_proxy.relay.state import RejectedError
 from cilium_proxy.rewrite.dynamic_module import module_bootstrap
 from cilium_proxy.supervisor.admin import Admin, AdminError
 from cilium_proxy.supervisor.command import envoy_command
+from cilium_proxy.testing.vectors.result import Result, UnusableError
 
 START = 60.0
 """Seconds in which Envoy must be ready."""
@@ -31,7 +33,7 @@ PATIENCE = 10.0
 Json = dict[str, Any]
 
 
-class VectorProxyError(Exception):
+class VectorProxyError(UnusableError):
     """Envoy did not start or ended; the text has the end of its log."""
 
 
@@ -65,7 +67,7 @@ class VectorProxy:
         async with asyncio.timeout(START):
             while not await self.admin.is_ready():
                 if self.process.returncode is not None:
-                    raise VectorProxyError(self.log())
+                    raise VectorProxyError(f"Envoy: {self.log()}")
                 await asyncio.sleep(0.02)
 
     async def stat(self, name: str) -> int | None:
@@ -83,6 +85,22 @@ class VectorProxy:
     def log(self) -> str:
         """The last lines of Envoy's log."""
         return "\n".join((self.directory / "envoy.log").read_text(errors="replace").splitlines()[-30:])
+
+
+def families(result: Result) -> Iterator[str]:
+    """The loopback addresses that a case runs with, as long as it passes: IPv4's and, where there is one, IPv6's."""
+    yield "127.0.0.1"
+    if result.passed and _has_ipv6():
+        yield "::1"
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 async def eventually(check: Callable[[], Any], limit: float = PATIENCE) -> Any:
@@ -172,10 +190,14 @@ def cluster(name: str, *addresses: tuple[str, int], **options: Any) -> Json:
 
 
 def policies(resources: Sequence[Json]) -> dict[str, bytes]:
-    """`cilium.NetworkPolicy` resources by name."""
-    return {
-        str(index): serialise(from_dict("cilium.NetworkPolicy", resource)) for index, resource in enumerate(resources)
-    }
+    """`cilium.NetworkPolicy` resources by name, the endpoint's id. Raises RejectedError when two have one name."""
+    named: dict[str, bytes] = {}
+    for resource in resources:
+        name = str(resource.get("endpoint_id", 0))
+        if name in named:
+            raise RejectedError(f"the update has duplicate resource key '{name}'")
+        named[name] = serialise(from_dict("cilium.NetworkPolicy", resource))
+    return named
 
 
 def hosts(resources: Sequence[Json]) -> dict[str, bytes]:
@@ -216,6 +238,7 @@ __all__ = [
     "bootstrap",
     "cluster",
     "eventually",
+    "families",
     "hosts",
     "policies",
     "secrets",

@@ -10,7 +10,7 @@ from cilium_proxy.policy import PolicyError, PolicyMap, PolicyRejected, SniPatte
 from cilium_proxy.policy.snapshot import Questions
 from cilium_proxy.testing.vectors.dump import same_dump
 from cilium_proxy.testing.vectors.messages import says
-from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError
+from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError, rejection
 
 Step = dict[str, Any]
 # Expected and got, or None if they are the same.
@@ -19,12 +19,14 @@ Difference = tuple[object, object] | None
 
 def run(document: Any) -> Iterator[Result]:
     """Runs the cases of a document, each on a map of its own."""
-    if not isinstance(document, list):
-        raise UnusableError("a policy vector file is a list of cases")
-    for case in document:
-        if not isinstance(case, dict) or not isinstance(case.get("steps"), list):
-            raise UnusableError("a case has a name and a list of steps")
-        yield PolicyCase(case).run()
+    cases = document.get("cases") if isinstance(document, dict) else document
+    if not isinstance(cases, list):
+        raise UnusableError("a policy vector file is a list of cases, or has one as `cases`")
+    for case in cases:
+        result = Result.of(case)
+        with result.running():
+            PolicyCase(case, result).run()
+        yield result
 
 
 class PolicyCase:
@@ -33,8 +35,9 @@ class PolicyCase:
     `secrets` of the case are delivered before the first step; all others never are.
     """
 
-    def __init__(self, case: Step) -> None:
+    def __init__(self, case: Step, result: Result) -> None:
         self.case = case
+        self.result = result
         self.map = PolicyMap()
         self.kept: dict[str, tuple[Questions, str]] = {}
         self.objects: dict[str, object] = {}
@@ -43,30 +46,29 @@ class PolicyCase:
         for name, value in (case.get("secrets") or {}).items():
             self.map.set_secret(name, value)
 
-    def run(self) -> Result:
+    def run(self) -> None:
         """Runs all steps, also after one has failed."""
-        result = Result(str(self.case.get("name", "unnamed")))
         for number, step in enumerate(self.case["steps"], start=1):
             run_step: Callable[[Step], Difference] | None = getattr(self, f"op_{step.get('op')}", None)
             if run_step is None:
-                result.unusable = f"step {number}: unknown op {step.get('op')!r}"
+                self.result.unusable = f"step {number}: unknown op {step.get('op')!r}"
                 continue
             try:
                 difference = run_step(step)
             except KeyError as error:
-                result.unusable = f"step {number} ({step['op']}): {error} is missing"
+                self.result.unusable = f"step {number} ({step['op']}): {error} is missing"
                 continue
             except PolicyError as error:
                 difference = "an answer", f"{type(error).__name__}: {error}"
             if difference is not None:
                 expected, got = difference
                 what = f"{step['op']}, line {step['line']}" if "line" in step else step["op"]
-                result.failures.append(Failure(number, what, _show(expected), _show(got)))
-        return result
+                self.result.failures.append(Failure(number, what, _show(expected), _show(got)))
 
     def op_update(self, step: Step) -> Difference:
         """An update of the map, accepted or refused."""
         delta = step.get("mode", "sotw") == "delta"
+        wanted = rejection(step["expect"])
         new_stream = step.get("new_stream", False)
         try:
             self.map.update(
@@ -77,12 +79,11 @@ class PolicyCase:
                 new_stream=new_stream,
             )
         except PolicyRejected as error:
-            if step["expect"] == "accept":
+            if wanted is None:
                 return "accept", f"reject: {error}"
-            wanted = step["expect"]["reject"]
             return None if says(str(error), wanted) else (f"reject: {wanted}", f"reject: {error}")
         self._subscribe(new_stream)
-        return None if step["expect"] == "accept" else (step["expect"], "accept")
+        return None if wanted is None else (f"reject: {wanted}", "accept")
 
     def _subscribe(self, new_stream: bool) -> None:
         """Counts subscriptions: one per secret and stream, while a policy refers to it."""
@@ -108,10 +109,9 @@ class PolicyCase:
         )
         if verdict.allowed != step["expect"]:
             return step["expect"], f"{verdict.allowed} ({verdict.reason})"
-        if "expect_headers_after" in step:
-            difference = _compare(_lower(step["expect_headers_after"]), _lower(verdict.headers))
-            if difference:
-                return difference
+        after = step.get("expect_headers_after")
+        if after is not None and _by_name(after) != _by_name(verdict.headers):
+            return after, verdict.headers
         log = step.get("expect_log")
         if log is None:
             return None
@@ -146,7 +146,8 @@ class PolicyCase:
     def op_proxylib(self, step: Step) -> Difference:
         """The L7 parser of a connection."""
         questions, endpoint = self._asked(step)
-        return _compare(step["expect"], questions.l7_parser(endpoint=endpoint, **_connection(step)))
+        parser = questions.l7_parser(endpoint=endpoint, **_connection(step))
+        return _compare(step["expect"] or None, parser)
 
     def op_metadata(self, step: Step) -> Difference:
         """Dynamic metadata: a mapping by filter name, bare or as `filter_metadata`."""
@@ -212,6 +213,14 @@ def _connection(step: Step) -> dict[str, Any]:
 
 def _lower(pairs: Any) -> list[list[str]]:
     return [[name.lower(), value] for name, value in pairs]
+
+
+def _by_name(pairs: Any) -> dict[str, list[str]]:
+    """Values by header: the order means something only among those of one header."""
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name.lower(), []).append(value)
+    return values
 
 
 def _compare(expected: object, got: object) -> Difference:

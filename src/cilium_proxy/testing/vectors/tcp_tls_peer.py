@@ -42,6 +42,10 @@ class TlsPeer:
         else:
             self._reading.set()
 
+    async def sent(self) -> None:
+        """Waits until all data is on its way."""
+        await self._waiting.join()
+
     async def close(self) -> None:
         """Closes the connection."""
         for task in self._tasks:
@@ -90,6 +94,7 @@ class TlsPeer:
                     with contextlib.suppress(ssl.SSLError):
                         self._tls.unwrap()
                     await self._flush()
+                self._waiting.task_done()
 
     async def _flush(self) -> None:
         async with self._flushing:

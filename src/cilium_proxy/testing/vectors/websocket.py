@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cilium_proxy.testing.vectors import http_proxy
-from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS, exchange
-from cilium_proxy.testing.vectors.http_proxy import HOSTS, PATIENCE, POLICIES, VectorProxy, VectorProxyError
-from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError
-from cilium_proxy.testing.vectors.tcp import IP, TcpCase
+from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS, http_message
+from cilium_proxy.testing.vectors.http_proxy import HOSTS, PATIENCE, POLICIES, VectorProxy, families
+from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError, cases_of
+from cilium_proxy.testing.vectors.tcp import IP, TcpCase, listening, payload
 from cilium_proxy.testing.vectors.tcp_peer import Peer
 from cilium_proxy.testing.vectors.websocket_frames import Frame, read_frame
 from cilium_proxy.testing.vectors.websocket_listeners import Topology
@@ -32,44 +31,39 @@ _UUID = "[0-9a-f-]{36}"
 
 def run(document: Any) -> Iterator[Result]:
     """Runs the cases of a document, each with an Envoy of its own."""
-    if not isinstance(document, dict) or not isinstance(document.get("websocket"), list):
-        raise UnusableError("a websocket vector file has policies and websocket, a list of cases")
-    for case in document["websocket"]:
-        result = Result(str(case.get("name", "unnamed")))
-        try:
-            if case["kind"] not in KINDS:
-                raise KeyError(f"kind {case['kind']}")
-            asyncio.run(WebsocketCase(document, case, result).run())
-        except KeyError as error:
-            result.unusable = f"{error} is missing"
-        except VectorProxyError as error:
-            result.unusable = f"Envoy: {error}"
-        except TimeoutError:
-            result.unusable = "Envoy is not ready in time"
+    for case in cases_of(document, "websocket"):
+        result = Result.of(case)
+        with result.running():
+            for ip in families(result):
+                run_case(document, case, result, ip)
         yield result
 
 
-class WebsocketCase(TcpCase):
-    """One case. The upstream's bytes are those after the handshake and frames that earlier steps have read."""
+def run_case(document: Json, case: Any, result: Result, ip: str) -> None:
+    """Runs a case with all ends at one loopback address."""
+    if case["kind"] not in KINDS:
+        raise UnusableError(f"unknown kind {case['kind']!r}")
+    asyncio.run(WebsocketCase(document, case, result, ip).run())
 
-    def __init__(self, document: Json, case: Json, result: Result) -> None:
+
+class WebsocketCase(TcpCase):
+    """One case."""
+
+    def __init__(self, document: Json, case: Json, result: Result, ip: str = IP) -> None:
         # Nothing here needs files.
-        super().__init__(document, case, result, Path())
-        self.ports = [self.port, *_free_ports(2)]
-        self.at = 0
-        """Bytes of the upstream that steps have read."""
+        super().__init__(document, case, result, Path(), ip)
+        self.ports = [self.port, *_free_ports(ip, 2)]
+        self.authority = f"[{ip}]" if ":" in ip else ip
+        self.read = {"client": 0, "upstream": 0}
+        """Bytes received that steps have read: heads of HTTP, frames, and what came `next`."""
 
     async def run(self) -> None:
         """Starts the proxy and runs the steps until one fails: the others build on it."""
-        topology = Topology(self.case, self.ports, self.upstream_port)
+        topology = Topology(self.case, self.ports, self.upstream_port, self.ip)
         try:
             async with http_proxy.start(topology.listeners, topology.clusters) as proxy:
-                known = self.case.get("host_map") or [{"policy": SOURCE_INGRESS, "host_addresses": [IP]}]
-                hosts = [
-                    {**entry, "host_addresses": [a for a in entry["host_addresses"] if a != "::/104"]}
-                    for entry in known
-                ]
-                await proxy.publish(HOSTS, http_proxy.hosts(hosts))
+                known = self.case.get("host_map") or [{"policy": SOURCE_INGRESS, "host_addresses": [self.ip]}]
+                await proxy.publish(HOSTS, http_proxy.hosts(known))
                 refused = await proxy.publish(POLICIES, http_proxy.policies(self.policies))
                 if refused is not None:
                     self.result.failures.append(Failure(0, "policy", "accept", refused))
@@ -88,15 +82,7 @@ class WebsocketCase(TcpCase):
 
     async def _step(self, proxy: VectorProxy, step: Json) -> tuple[str, str] | None:
         if step.get("do") == "http_request":
-            status, _ = await exchange((IP, self.port), step["headers"])
-            wanted = step["expect"]["status"]
-            return None if status == wanted else (str(wanted), str(status))
-        if str(step.get("do")).endswith("_close"):
-            # What a side sent before it closes is to arrive; a side that the proxy has closed sends no more.
-            peer = self.peers[step["do"].removesuffix("_close")]
-            if isinstance(peer, Peer):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(peer.sent(), timeout=1)
+            return await self._request(step)
         try:
             return await super()._step(proxy, self._plain(step))
         except OSError as error:
@@ -107,8 +93,26 @@ class WebsocketCase(TcpCase):
         data = step.get("data")
         if not isinstance(data, dict) or "hex" in data or "text" not in data:
             return step
-        text = str(data["text"]).replace(PORT, str(self.upstream_port))
-        return {**step, "data": {"hex": text.encode("latin-1").hex()}}
+        return {**step, "data": {"hex": self._placed(str(data["text"])).encode("latin-1").hex()}}
+
+    def _placed(self, text: str) -> str:
+        """The text with this run's upstream for the file's."""
+        return text.replace(PORT, str(self.upstream_port)).replace(f"{IP}:", f"{self.authority}:")
+
+    async def _request(self, step: Json) -> tuple[str, str] | None:
+        """A request of the client; what follows the answer's head is for later steps."""
+        if "client" not in self.peers:
+            self.peers["client"] = Peer(await self._connect())
+        client = self.peers["client"]
+        start = self.read["client"]
+        client.send(http_message([[name, self._placed(value)] for name, value in step["headers"]]))
+        await http_proxy.eventually(lambda: client.received.find(_HEAD_END, start) >= 0 or client.ended)
+        end = client.received.find(_HEAD_END, start) + len(_HEAD_END)
+        head = bytes(client.received[start:end])
+        self.read["client"] = max(start, end)
+        wanted = step["expect"]["status"]
+        got = head.split(b" ")[1].decode("latin-1") if b" " in head else "no answer"
+        return None if got == str(wanted) else (str(wanted), got)
 
     async def _expect(self, proxy: VectorProxy, step: Json) -> tuple[str, str] | None:
         match step["expect"]:
@@ -118,8 +122,8 @@ class WebsocketCase(TcpCase):
                 return await self._frame(step)
             case "upstream_received" if "at_least_after_handshake" in step:
                 return await self._at_least(step["at_least_after_handshake"])
-            case "client_total":
-                return self._total(_data(step["data"]))
+            case "client_received_next" | "upstream_received_next":
+                return await self._next(step["expect"].partition("_")[0], payload(self._plain(step)["data"]))
             case "log":
                 return await self._log(proxy, step["entries"])
             case "stat":
@@ -131,29 +135,36 @@ class WebsocketCase(TcpCase):
         await http_proxy.eventually(lambda: _HEAD_END in peer.received)
         end = peer.received.find(_HEAD_END) + len(_HEAD_END)
         got = peer.received[:end].decode("latin-1")
-        self.at = end
+        self.read["upstream"] = end
         # The reference fixes the port that the client wanted.
-        pattern = re.escape(text.replace(PORT, str(self.port))).replace(re.escape("<uuid>"), _UUID)
-        return None if re.fullmatch(pattern, got) else (text, got)
+        wanted = text.replace(PORT, str(self.port)).replace(f"{IP}:", f"{self.authority}:")
+        pattern = re.escape(wanted).replace(re.escape("<uuid>"), _UUID)
+        return None if re.fullmatch(pattern, got) else (wanted, got)
+
+    async def _next(self, who: str, wanted: bytes) -> tuple[str, str] | None:
+        """The bytes after those that have been read."""
+        peer, start = self.peers[who], self.read[who]
+        end = start + len(wanted)
+        await http_proxy.eventually(lambda: len(peer.received) >= end)
+        got = bytes(peer.received[start:end])
+        self.read[who] = end
+        return None if got == wanted else (repr(wanted[:80]), repr(got[:200]))
 
     async def _frame(self, step: Json) -> tuple[str, str] | None:
-        peer = self.peers["upstream"]
-        frame: Frame | None = await http_proxy.eventually(lambda: read_frame(peer.received, self.at))
+        peer, start = self.peers["upstream"], self.read["upstream"]
+        frame: Frame | None = await http_proxy.eventually(lambda: read_frame(peer.received, start))
         if frame is None:
-            return "a frame", repr(bytes(peer.received[self.at : self.at + 200]))
-        wanted = Frame(step["opcode"], step["fin"], step["masked"], _data(step["payload"]), frame.length)
-        self.at += frame.length
+            return "a frame", repr(bytes(peer.received[start : start + 200]))
+        wanted = Frame(step["opcode"], step["fin"], step["masked"], payload(step["payload"]), frame.length)
+        self.read["upstream"] += frame.length
         return None if frame == wanted else (str(wanted), str(frame))
 
     async def _at_least(self, count: int) -> tuple[str, str] | None:
         peer = self.peers["upstream"]
-        await http_proxy.eventually(lambda: len(peer.received) - self.at >= count, PATIENCE * 3)
-        got = len(peer.received) - self.at
+        start = self.read["upstream"]
+        await http_proxy.eventually(lambda: len(peer.received) - start >= count, PATIENCE * 3)
+        got = len(peer.received) - start
         return None if got >= count else (f"at least {count} bytes", f"{got} bytes")
-
-    def _total(self, wanted: bytes) -> tuple[str, str] | None:
-        got = bytes(self.peers["client"].received)
-        return None if got == wanted else (repr(wanted[:80]), repr(got[:200]))
 
     @staticmethod
     async def _log(proxy: VectorProxy, wanted: list[str]) -> tuple[str, str] | None:
@@ -171,13 +182,7 @@ class WebsocketCase(TcpCase):
         return ("a statistic", f"no {step['name']}") if exists is None else await self._statistic(proxy, step)
 
 
-def _data(data: Json) -> bytes:
-    if "repeat_byte_hex" in data:
-        return bytes.fromhex(data["repeat_byte_hex"]) * int(data["count"])
-    return bytes.fromhex(data["hex"]) if "hex" in data else str(data["text"]).encode("latin-1")
-
-
-def _free_ports(count: int) -> list[int]:
+def _free_ports(ip: str, count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server((IP, 0))) for _ in range(count)]
+        probes = [stack.enter_context(listening(ip)) for _ in range(count)]
         return [probe.getsockname()[1] for probe in probes]

@@ -22,8 +22,9 @@ EARLY_DATA = 1 << 16
 class Topology:
     """What a case's kind stands for."""
 
-    def __init__(self, case: Json, ports: Sequence[int], upstream_port: int) -> None:
+    def __init__(self, case: Json, ports: Sequence[int], upstream_port: int, ip: str = IP) -> None:
         self.case = case
+        self.ip = ip
         self.ports = ports
         self.upstream_port = upstream_port
         self.limits = case.get("connection_buffer_limits", {})
@@ -53,19 +54,19 @@ class Topology:
         """The upstream, and the listeners of a policy case."""
         options = {"per_connection_buffer_limit_bytes": self.limits["upstream"]} if self.limits else {}
         own = dict(zip(("http", "server"), self.ports[1:], strict=False))
-        clusters = [http_proxy.cluster(name, (IP, port), **options) for name, port in own.items()]
+        clusters = [http_proxy.cluster(name, (self.ip, port), **options) for name, port in own.items()]
         if original := self.case.get("original_destination"):
             return [
                 {"name": "cluster1", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", **original},
                 *clusters,
             ]
-        return [http_proxy.cluster("cluster1", (IP, self.upstream_port), **options), *clusters]
+        return [http_proxy.cluster("cluster1", (self.ip, self.upstream_port), **options), *clusters]
 
     def _listener(self, number: int, filters: Filters) -> Any:
         ingress = bool(self.case.get("is_ingress"))
-        local = {"endpoint_ip": IP, "port": self.upstream_port} | ({} if ingress else {"destination_ip": IP})
+        local = {"endpoint_ip": self.ip, "port": self.upstream_port} | ({} if ingress else {"destination_ip": self.ip})
         metadata = {"is_ingress": ingress, "use_nphds": True, "local_endpoint": local}
-        made = listener((IP, self.ports[number]), metadata, filters)
+        made = listener((self.ip, self.ports[number]), metadata, filters)
         made.name = f"case-{number}"
         if limit := self.limits.get("downstream"):
             made.per_connection_buffer_limit_bytes.value = limit
