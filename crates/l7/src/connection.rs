@@ -95,15 +95,29 @@ impl Forward {
 impl Connection {
     /// Starts the parser of a new connection.
     pub fn new(parser: &str, info: ConnectionInfo, shared: &Shared, limits: Limits) -> Result<Self, CreateError> {
-        Ok(Self {
-            parser: create(parser, &info, shared)?,
+        Ok(Self::with_parser(parser, create(parser, &info, shared)?, info, limits))
+    }
+
+    /// Starts with a parser that is made already; `name` is for reasons.
+    #[must_use]
+    pub fn with_parser(name: &str, parser: Box<dyn Parser>, info: ConnectionInfo, limits: Limits) -> Self {
+        Self {
+            parser,
             info,
-            name: parser.to_owned(),
+            name: name.to_owned(),
             limits,
             halves: [Half::default(), Half::default()],
             inject: [InjectBuffer::new(limits.injected), InjectBuffer::new(limits.injected)],
             closed: None,
-        })
+        }
+    }
+
+    /// How many bytes of a direction [`Self::on_data`] takes without a call of the parser: a part of what was decided
+    /// earlier to be passed or dropped.
+    #[must_use]
+    pub fn decided(&self, reply: bool) -> usize {
+        let half = &self.halves[usize::from(reply)];
+        half.pass.saturating_add(half.drop).saturating_sub(1)
     }
 
     /// Who talks to whom.

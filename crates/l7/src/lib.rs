@@ -5,6 +5,7 @@
 
 pub mod cassandra;
 mod connection;
+mod custom;
 mod info;
 mod inject;
 mod instance;
@@ -27,6 +28,7 @@ mod testing;
 mod value;
 
 pub use connection::{Closed, Connection, Forward, Limits, Site};
+pub use custom::{CustomRule, Protocol};
 pub use info::{ConnectionInfo, InvalidAddressError};
 pub use inject::InjectBuffer;
 pub use instance::{FilterResult, Instance, NewConnection, StepError, StepOps};
@@ -35,5 +37,5 @@ pub use parser::{Context, Parser, Seed};
 pub use record::{EntryType, KafkaEntry, L7, Log, Record};
 pub use registry::{CreateError, PARSERS, Shared, create};
 pub use request::{Decision, Policy, Request};
-pub use rules::{CompiledRules, GenericRule, KafkaRule, RuleSet, RulesError, compile_rules};
+pub use rules::{CompiledRules, GenericRule, KafkaRule, RuleSet, RulesError, compile_custom, compile_rules};
 pub use value::Value;

@@ -1,5 +1,6 @@
 //! Access log records of parsers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,9 +34,9 @@ pub enum L7 {
     /// `cilium.L7LogEntry`.
     Generic {
         /// Name of the protocol.
-        proto: &'static str,
+        proto: Cow<'static, str>,
         /// The protocol's own names and values.
-        fields: BTreeMap<&'static str, String>,
+        fields: BTreeMap<Cow<'static, str>, String>,
     },
 }
 
@@ -70,6 +71,9 @@ impl L7 {
     /// A generic entry.
     #[must_use]
     pub fn generic<const N: usize>(proto: &'static str, fields: [(&'static str, String); N]) -> Self {
-        Self::Generic { proto, fields: BTreeMap::from(fields) }
+        Self::Generic {
+            proto: proto.into(),
+            fields: fields.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a parser asks a policy.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::value::Value;
@@ -24,6 +25,8 @@ pub enum Request<'a> {
     Kafka(&'a crate::kafka::Request),
     /// A request of memcache.
     Memcache(&'a crate::memcache::Request<'a>),
+    /// A message of a parser from outside, which its own rules know.
+    Custom(&'a dyn Any),
 }
 
 /// A policy's answer.

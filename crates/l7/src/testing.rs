@@ -1,5 +1,6 @@
 //! A connection under simple rules, for the tests of parsers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::connection::{Closed, Connection, Limits, Site};
@@ -111,7 +112,7 @@ impl Harness {
 }
 
 impl Record {
-    pub(crate) fn fields(&self) -> &BTreeMap<&'static str, String> {
+    pub(crate) fn fields(&self) -> &BTreeMap<Cow<'static, str>, String> {
         let L7::Generic { fields, .. } = &self.l7 else { panic!("a Kafka record") };
         fields
     }

@@ -108,9 +108,9 @@ fn check_record(at: &str, record: &Record, expected: &Value) {
             assert_eq!(topics, sorted(&expected["topics"]), "{at}");
         }
         L7::Generic { proto, fields } => {
-            assert_eq!(*proto, expected["proto"], "{at}");
+            assert_eq!(**proto, expected["proto"], "{at}");
             let wanted = expected["fields"].as_object().unwrap();
-            let got: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            let got: Vec<_> = fields.iter().map(|(name, value)| (name.clone().into_owned(), value.clone())).collect();
             let mut wanted: Vec<_> = wanted.iter().map(|(name, value)| (name.clone(), text(value))).collect();
             wanted.sort();
             assert_eq!(got, wanted, "{at}");

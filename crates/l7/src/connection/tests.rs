@@ -83,3 +83,13 @@ fn unknown_parsers_are_refused_with_the_known_ones() {
     let error = Connection::new("http9", info(), &Shared::default(), Limits::default()).err().unwrap();
     assert!(error.to_string().contains("r2d2"), "{error}");
 }
+
+#[test]
+fn what_was_decided_is_taken_without_the_parser_but_for_its_last_byte() {
+    let mut blocks = connection("test.blockparser", Limits::default());
+    assert_eq!(blocks.decided(false), 0);
+    feed(&mut blocks, false, b"12:PASS").unwrap();
+    assert_eq!((blocks.decided(false), blocks.decided(true)), (4, 0));
+    assert_eq!(feed(&mut blocks, false, b"5678"), Ok(Forward::Unchanged));
+    assert_eq!(blocks.decided(false), 0);
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::custom::Protocol;
 use crate::rules::{CompiledRules, GenericRule, Matcher, Rule, RuleSet, RulesError};
 use crate::{cassandra, kafka, memcache, r2d2, test_parsers};
 
@@ -28,6 +29,20 @@ pub fn compile_rules(parser: &str, rules: RuleSet<'_>) -> Result<CompiledRules, 
     }
 }
 
+/// As [`compile_rules`], for a protocol from outside.
+pub fn compile_custom(parser: &str, protocol: &dyn Protocol, rules: RuleSet<'_>) -> Result<CompiledRules, RulesError> {
+    let error = |detail: String| RulesError { parser: parser.to_owned(), detail };
+    let compile = |rules: &[GenericRule]| {
+        let compiled = rules.iter().map(|rule| Ok(Rule::new(rule, Matcher::Custom(protocol.compile(&rule.fields)?))));
+        compiled.collect::<Result<_, _>>().map_err(error)
+    };
+    match rules {
+        RuleSet::Any => Ok(CompiledRules::default()),
+        RuleSet::Generic { allow, deny } => Ok(CompiledRules { allow: compile(allow)?, deny: compile(deny)? }),
+        RuleSet::Kafka(_) => Err(error("kafka_rules are for the parser kafka, this one takes l7_rules".into())),
+    }
+}
+
 fn generic(parser: &str, rule: &GenericRule) -> Result<Rule, String> {
     let matcher = match parser {
         test_parsers::HEADER => Matcher::Header(test_parsers::HeaderRule::compile(Fields::new(&rule.fields))?),
@@ -36,8 +51,13 @@ fn generic(parser: &str, rule: &GenericRule) -> Result<Rule, String> {
         memcache::NAME => Matcher::Memcache(memcache::KeyRule::compile(Fields::new(&rule.fields))?),
         _ => return Err("it takes no rules".into()),
     };
-    let name = (!rule.name.is_empty()).then(|| rule.name.as_str().into());
-    Ok(Rule { name, matcher })
+    Ok(Rule::new(rule, matcher))
+}
+
+impl Rule {
+    fn new(rule: &GenericRule, matcher: Matcher) -> Self {
+        Self { name: (!rule.name.is_empty()).then(|| rule.name.as_str().into()), matcher }
+    }
 }
 
 /// The names and values of a rule; each is taken once, and none may be left.

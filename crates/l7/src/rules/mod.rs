@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::custom::CustomRule;
 use crate::request::{Decision, Request};
 use crate::{cassandra, kafka, memcache, r2d2, test_parsers};
 
-pub use compile::compile_rules;
 pub(crate) use compile::{Fields, regex};
+pub use compile::{compile_custom, compile_rules};
 
 /// An `L7NetworkPolicyRule`: names and values that the parser understands. Empty: every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +74,7 @@ enum Matcher {
     Memcache(memcache::KeyRule),
     Kafka(KafkaRule),
     Cassandra(cassandra::StatementRule),
+    Custom(Box<dyn CustomRule>),
 }
 
 /// Why rules are refused.
@@ -126,6 +128,7 @@ impl Matcher {
             (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
             (Self::Memcache(rule), Request::Memcache(request)) => rule.allows(request),
             (Self::Cassandra(rule), Request::Cassandra(statement)) => rule.allows(statement),
+            (Self::Custom(rule), Request::Custom(message)) => rule.matches(*message) == Some(true),
             _ => false,
         }
     }
@@ -137,6 +140,7 @@ impl Matcher {
             (Self::R2d2(rule), Request::R2d2(command)) => rule.matches(command),
             (Self::Memcache(rule), Request::Memcache(request)) => rule.denies(request),
             (Self::Cassandra(rule), Request::Cassandra(statement)) => rule.denies(statement),
+            (Self::Custom(rule), Request::Custom(message)) => rule.matches(*message) != Some(false),
             _ => true,
         }
     }

@@ -115,7 +115,7 @@ impl cilium_l7::Log for Records {
                 topics: kafka.topics.clone(),
             }),
             L7::Generic { proto, fields } => {
-                entry.update_from_metadata(proto, fields.iter().map(|(name, value)| (*name, value.as_str())));
+                entry.update_from_metadata(proto, fields.iter().map(|(name, value)| (&**name, value.as_str())));
             }
         }
         let kind = match record.entry_type {
