@@ -2,10 +2,35 @@
 
 from typing import Any, final
 
-__all__ = ["HostMap", "PolicyMap", "PrivilegedService", "Snapshot", "SniPattern", "TlsContext", "descriptors"]
+__all__ = [
+    "HostMap",
+    "L7Connections",
+    "PolicyMap",
+    "PrivilegedService",
+    "Snapshot",
+    "SniPattern",
+    "TlsContext",
+    "descriptors",
+    "kafka_rules_allow",
+    "l7_parsers",
+    "l7_rule_problem",
+    "proxylib_params",
+]
 
 def descriptors() -> bytes:
     """Serialised `FileDescriptorSet` of the protobuf files of this project, without the Envoy files they import."""
+
+def kafka_rules_allow(rules: list[tuple[int, list[int], str, str]], request: tuple[int, int, str, list[str]]) -> bool:
+    """Whether rules (API version, API keys, client id, topic) allow a request (API key, version, client id, topics)."""
+
+def proxylib_params(params: dict[str, str]) -> tuple[str, str, str]:
+    """Path of the access log, path of the policies' source, node id. Raises ValueError for unknown parameters."""
+
+def l7_parsers() -> list[str]:
+    """Names of the built-in parsers of `l7_rules`."""
+
+def l7_rule_problem(parser: str, fields: dict[str, str]) -> str | None:
+    """Why a parser refuses a rule's names and values; None if it takes them."""
 
 @final
 class PolicyMap:
@@ -99,6 +124,46 @@ class Snapshot:
         allow_egress: bool,
     ) -> tuple[str, str]:
         """The whole way to a verdict, as JSON and as text."""
+
+@final
+class L7Connections:
+    """Connections with their parsers, driven step by step. Results are numbers of the reference and a sentence."""
+
+    def __new__(cls, policies: Snapshot) -> L7Connections: ...
+    def set_policies(self, policies: Snapshot) -> None:
+        """Puts other policies in force, at once for all connections."""
+
+    def connect(
+        self,
+        id: int,
+        parser: str,
+        ingress: bool,
+        identities: tuple[int, int],
+        source: str,
+        destination: str,
+        policy: str,
+        inject_limit: int,
+    ) -> tuple[int, str]: ...
+    def prepare(self, id: int, statement: bytes | int, path: str) -> tuple[int, str]:
+        """Makes a connection know a statement of Cassandra, `/opcode/action/table`, by its name or by its stream."""
+
+    def on_data(
+        self, id: int, reply: bool, end_stream: bool, chunks: list[bytes], max_ops: int
+    ) -> tuple[
+        int,
+        str,
+        list[tuple[str, int]],
+        bytes,
+        bytes,
+        list[tuple[str, tuple[int, int, int, int, list[str]] | None, tuple[str, dict[str, str]] | None]],
+    ]:
+        """Result, reason, operations, bytes injected towards server and client, access log records.
+
+        A record is its type and either correlation id, error code, API version, API key and topics of a request of
+        Kafka, or protocol and fields.
+        """
+
+    def close(self, id: int) -> None: ...
 
 @final
 class TlsContext:

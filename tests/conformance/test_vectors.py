@@ -7,20 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from cilium_proxy.testing.vectors import host_map, policy
+from cilium_proxy.testing.vectors import host_map, l7, policy
 
 HERE = Path(__file__).parent
-RUNS = {"policy": policy.run, "host_map": host_map.run}
-CASES = [
-    pytest.param(kind, [case], id=f"{kind}/{file.stem}/{case['name']}")
-    for kind in RUNS
-    for file in sorted((HERE / kind).glob("*.json"))
-    for case in json.loads(file.read_text(encoding="utf-8"))
-]
+RUNS = {"policy": policy.run, "host_map": host_map.run, "l7": l7.run}
 
 
-@pytest.mark.parametrize(("kind", "document"), CASES)
-def test_case_gives_the_expected_results(kind: str, document: list[object]) -> None:
+def cases():
+    for kind in RUNS:
+        for file in sorted((HERE / kind).glob("*.json")):
+            for one in documents(json.loads(file.read_text(encoding="utf-8"))):
+                case = one[0] if isinstance(one, list) else (one["cases"] or one["unit"])[0]
+                yield pytest.param(kind, one, id=f"{kind}/{file.stem}/{case['name']}")
+
+
+def documents(document):
+    """A document of each case alone."""
+    if isinstance(document, list):
+        return [[case] for case in document]
+    parts = [{"cases": [case], "unit": []} for case in document["cases"]]
+    return parts + [{"cases": [], "unit": [case]} for case in document["unit"]]
+
+
+@pytest.mark.parametrize(("kind", "document"), list(cases()))
+def test_case_gives_the_expected_results(kind: str, document: object) -> None:
     (result,) = RUNS[kind](document)
     assert not result.unusable
     assert result.failures == []

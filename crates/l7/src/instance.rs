@@ -4,21 +4,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use cilium_policy::{Direction, Snapshot};
 use thiserror::Error;
 
 use crate::info::ConnectionInfo;
 use crate::inject::InjectBuffer;
 use crate::op::Op;
 use crate::parser::{Context, Parser, Seed};
-use crate::policy::EndpointPolicy;
+use crate::policy::{Asker, PortRules};
 use crate::record::Record;
 use crate::registry::{CreateError, Shared, create};
-use crate::request::{Decision, Request};
+use crate::request::Request;
 
 /// Connections, policies and the access log.
-#[derive(Default)]
 pub struct Instance {
-    policies: HashMap<String, Arc<EndpointPolicy>>,
+    policies: Arc<Snapshot>,
     connections: HashMap<u64, Slot>,
     log: Vec<(ConnectionInfo, Record)>,
     shared: Shared,
@@ -26,6 +26,7 @@ pub struct Instance {
 
 struct Slot {
     info: ConnectionInfo,
+    name: String,
     parser: Box<dyn Parser>,
     /// Towards the server, towards the client.
     inject: [InjectBuffer; 2],
@@ -89,16 +90,14 @@ pub struct StepOps {
 }
 
 impl Instance {
-    /// Puts a policy in force for the name, at once for all its connections; `None` withdraws it, which denies.
-    pub fn set_policy(&mut self, name: &str, policy: Option<Arc<EndpointPolicy>>) {
-        match policy {
-            Some(policy) => self.policies.insert(name.to_owned(), policy),
-            None => self.policies.remove(name),
-        };
+    /// No connections yet.
+    #[must_use]
+    pub fn new(policies: Arc<Snapshot>) -> Self {
+        Self { policies, connections: HashMap::new(), log: Vec::new(), shared: Shared::default() }
     }
 
-    /// Replaces all policies at once.
-    pub fn set_policies(&mut self, policies: HashMap<String, Arc<EndpointPolicy>>) {
+    /// Puts other policies in force, at once for all connections.
+    pub fn set_policies(&mut self, policies: Arc<Snapshot>) {
         self.policies = policies;
     }
 
@@ -120,7 +119,7 @@ impl Instance {
             refused(result, error.to_string())
         })?;
         let inject = [InjectBuffer::new(new.inject_limit), InjectBuffer::new(new.inject_limit)];
-        self.connections.insert(new.id, Slot { info, parser, inject });
+        self.connections.insert(new.id, Slot { info, name: new.parser.to_owned(), parser, inject });
         Ok(())
     }
 
@@ -145,20 +144,18 @@ impl Instance {
         let slot = self.connections.get_mut(&id).ok_or_else(|| unknown(id))?;
         let data = chunks.concat();
         let mut rest = &data[..];
-        let policy = self.policies.get(&slot.info.policy_name);
-        let decide =
-            |request: &Request<'_>| policy.map_or(Decision::DENIED, |policy| policy.decide(&slot.info, request));
+        let info = &slot.info;
+        let direction = if info.ingress { Direction::Ingress } else { Direction::Egress };
+        let port = self.policies.policy(&info.policy_name, false).port(direction, info.port);
+        let asker = Asker { parser: &slot.name, proxy_id: 0, remote: info.remote_id(), server_name: "" };
+        let rules = PortRules::new(port, &info.policy_name, asker);
+        let decide = |request: &Request<'_>| rules.decide(port, request);
         let mut records: Vec<Record> = Vec::new();
         let mut step = StepOps { ops: Vec::new(), result: Ok(()) };
         let mut failure = None;
         while step.ops.len() < max_ops {
-            let mut context = Context {
-                info: &slot.info,
-                policy: &decide,
-                log: &mut records,
-                inject: &mut slot.inject,
-                failure: &mut failure,
-            };
+            let mut context =
+                Context { info, policy: &decide, log: &mut records, inject: &mut slot.inject, failure: &mut failure };
             let op = slot.parser.on_data(&mut context, reply, end_stream, rest);
             match op.code() {
                 None => break,
@@ -176,7 +173,7 @@ impl Instance {
                 Op::Inject(_) | Op::Error(_) | Op::Nop => {}
             }
         }
-        self.log.extend(records.into_iter().map(|record| (slot.info.clone(), record)));
+        self.log.extend(records.into_iter().map(|record| (info.clone(), record)));
         Ok(step)
     }
 

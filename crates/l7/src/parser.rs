@@ -21,6 +21,13 @@ pub trait Parser: Send {
 /// Something learnt from earlier messages.
 #[derive(Debug, Clone, Copy)]
 pub enum Seed<'a> {
+    /// A statement that Cassandra was asked to prepare.
+    Preparing {
+        /// The request's stream.
+        stream: u16,
+        /// `/opcode/action/table`, as the reference keeps it.
+        path: &'a str,
+    },
     /// A prepared statement of Cassandra.
     Prepared {
         /// The server's name of the statement.

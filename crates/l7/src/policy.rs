@@ -1,151 +1,208 @@
-//! Policies of endpoints as parsers see them, for tests and tools. A proxy has an engine of its own.
+//! The rules of a port as a parser's messages meet them: compiled once per policy, asked for each message.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use thiserror::Error;
+use cilium_policy::{GenericRule, L7Candidate, L7RuleSet, PortPolicy};
 
-use crate::info::ConnectionInfo;
 use crate::request::{Decision, Request};
-use crate::rules::{CompiledRules, GenericRule, KafkaRule, RuleSet, RulesError, compile_rules, decide};
+use crate::rules::{self, CompiledRules, RuleSet, RulesError, compile_rules};
+use crate::{mongo, mysql};
 
-/// A `cilium.PortNetworkPolicyRule`.
-#[derive(Debug, Clone, Default)]
-pub struct RuleSpec {
-    /// Denies the remotes, whatever other rules say.
-    pub deny: bool,
-    /// Identities; empty: all.
-    pub remotes: Vec<u32>,
-    /// `l7_proto`; empty: none.
-    pub l7_proto: String,
-    /// The L7 part.
-    pub l7: L7Spec,
+/// What a port says to the messages of a connection. To be made anew when the policy changes.
+pub struct PortRules {
+    proxy_id: u16,
+    remote: u32,
+    answer: Answer,
 }
 
-/// The `l7` field of a rule.
-#[derive(Debug, Clone, Default)]
-pub enum L7Spec {
-    /// Not set.
-    #[default]
-    None,
-    /// `http_rules`, which no parser takes.
-    Http,
-    /// `kafka_rules`.
-    Kafka(Vec<KafkaRule>),
-    /// `l7_rules`.
-    Generic {
-        /// `l7_allow_rules`
-        allow: Vec<GenericRule>,
-        /// `l7_deny_rules`
-        deny: Vec<GenericRule>,
+/// Whom a port is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The parser of the connection.
+    pub parser: &'a str,
+    /// Number of the listener.
+    pub proxy_id: u16,
+    /// Identity of the other side.
+    pub remote: u32,
+    /// Server name of a TLS client; empty without.
+    pub server_name: &'a str,
+}
+
+enum Answer {
+    Nothing(String),
+    /// There are no rules.
+    Everything,
+    By(Rules),
+}
+
+impl PortRules {
+    /// Compiles the rules of a port; `endpoint` is in the sentence of [`Self::problem`].
+    #[must_use]
+    pub fn new(port: PortPolicy<'_>, endpoint: &str, asker: Asker<'_>) -> Self {
+        let Asker { parser, proxy_id, remote, server_name } = asker;
+        let verdict = port.network(proxy_id, remote, server_name);
+        let answer = if verdict.allowed {
+            match port.l7_rules(proxy_id, remote) {
+                Some(candidates) if !port.allows_everything() => {
+                    Rules::new(parser, candidates).map_or_else(Answer::Nothing, Answer::By)
+                }
+                // Allowed without an entry: there is no policy, and egress is allowed then.
+                _ => Answer::Everything,
+            }
+        } else {
+            Answer::Nothing(verdict.reason.describe(endpoint).to_string())
+        };
+        Self { proxy_id, remote, answer }
+    }
+
+    /// Why all messages are denied, if they are.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        match &self.answer {
+            Answer::Nothing(why) => Some(why),
+            Answer::Everything | Answer::By(_) => None,
+        }
+    }
+
+    /// Decides on a message; `port` is the one that the rules are of.
+    #[must_use]
+    pub fn decide(&self, port: PortPolicy<'_>, request: &Request<'_>) -> Decision {
+        match (&self.answer, request) {
+            (Answer::Nothing(_), _) => Decision::DENIED,
+            (Answer::Everything, _) => Decision::ALLOWED,
+            (Answer::By(_), Request::Metadata(metadata)) => {
+                let verdict = port.metadata(self.proxy_id, self.remote, metadata);
+                Decision { allowed: verdict.allowed, rule: verdict.reason.rule().map(Into::into) }
+            }
+            (Answer::By(rules), request) => rules.decide(request),
+        }
+    }
+}
+
+/// The rules of a port that cover a connection.
+struct Rules {
+    /// In evaluation order.
+    rules: Vec<Rule>,
+}
+
+struct Rule {
+    precedence: u32,
+    name: Option<Arc<str>>,
+    effect: Effect,
+}
+
+enum Effect {
+    Deny,
+    /// Skips the rules at least of this precedence.
+    Pass(u32),
+    Allow {
+        /// Allows what none of its rules denies.
+        denying: CompiledRules,
+        allowing: CompiledRules,
     },
 }
 
-/// A `cilium.PortNetworkPolicy` of TCP.
-#[derive(Debug, Clone, Default)]
-pub struct PortSpec {
-    /// 0: any port.
-    pub port: u16,
-    /// Empty: everything is allowed.
-    pub rules: Vec<RuleSpec>,
-}
-
-/// A `cilium.NetworkPolicy`.
-#[derive(Debug)]
-pub struct EndpointPolicy {
-    /// By port; ports whose rules no parser knows are left out, which denies.
-    ports: [BTreeMap<u16, Vec<PortRule>>; 2],
-}
-
-#[derive(Debug)]
-struct PortRule {
-    deny: bool,
-    remotes: Vec<u32>,
-    l7: CompiledRules,
-}
-
-/// Why a policy is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("port {port}: {detail}")]
-pub struct PolicyError {
-    port: u16,
-    detail: String,
-}
-
-impl EndpointPolicy {
-    /// Compiles a policy, or refuses all of it.
-    pub fn new(ingress: &[PortSpec], egress: &[PortSpec]) -> Result<Self, PolicyError> {
-        Ok(Self { ports: [ports(egress)?, ports(ingress)?] })
+impl Rules {
+    /// Compiles the rules for a parser, or says why one of them cannot be checked by it.
+    fn new<'a>(parser: &str, candidates: impl Iterator<Item = L7Candidate<'a>>) -> Result<Self, String> {
+        let rules = candidates.map(|candidate| Rule::new(parser, &candidate)).collect::<Result<_, _>>()?;
+        Ok(Self { rules })
     }
 
-    /// Decides on a message of a connection: the rules of its port, else those of any port.
-    #[must_use]
-    pub fn decide(&self, info: &ConnectionInfo, request: &Request<'_>) -> Decision {
-        let ports = &self.ports[usize::from(info.ingress)];
-        let mut denied = Decision::DENIED;
-        for port in [info.port, 0] {
-            let Some(rules) = ports.get(&port) else { continue };
-            let decision = decide_port(rules, info.remote_id(), request);
-            if decision.allowed {
+    /// The highest precedence at which a rule fits the message decides; there, one that denies wins.
+    fn decide(&self, request: &Request<'_>) -> Decision {
+        let mut below = None;
+        for tier in self.rules.chunk_by(|one, next| one.precedence == next.precedence) {
+            if below.is_some_and(|limit| tier[0].precedence >= limit) {
+                continue;
+            }
+            if let Some(decision) = denied(tier, request).or_else(|| allowed(tier, request)) {
                 return decision;
             }
-            if denied.rule.is_none() {
-                denied = decision;
-            }
+            let mut passes = tier.iter().filter_map(|rule| match rule.effect {
+                Effect::Pass(limit) => Some(limit),
+                _ => None,
+            });
+            below = passes.next().or(below);
         }
-        denied
+        Decision::DENIED
     }
 }
 
-fn decide_port(rules: &[PortRule], remote: u32, request: &Request<'_>) -> Decision {
-    if rules.is_empty() {
-        return Decision::ALLOWED;
-    }
-    let fitting = rules.iter().filter(|rule| rule.remotes.is_empty() || rule.remotes.contains(&remote));
-    if fitting.clone().any(|rule| rule.deny) {
-        return Decision::DENIED;
-    }
-    decide(fitting.map(|rule| &rule.l7), request)
-}
-
-fn ports(specs: &[PortSpec]) -> Result<BTreeMap<u16, Vec<PortRule>>, PolicyError> {
-    let mut ports = BTreeMap::new();
-    for spec in specs {
-        let error = |detail: &str| PolicyError { port: spec.port, detail: detail.to_owned() };
-        let rules = port_rules(spec).map_err(|rules| error(&rules.to_string()))?;
-        if specs.iter().filter(|other| other.port == spec.port).count() > 1 {
-            return Err(error("it has more than one policy"));
-        }
-        let mut parsers = spec.rules.iter().map(|rule| &rule.l7_proto).filter(|name| !name.is_empty());
-        if let Some(first) = parsers.next()
-            && let Some(other) = parsers.find(|name| *name != first)
-            && rules.is_some()
-        {
-            return Err(error(&format!("its rules name two parsers, {first} and {other}")));
-        }
-        if let Some(rules) = rules {
-            ports.insert(spec.port, rules);
-        }
-    }
-    Ok(ports)
-}
-
-/// `None` if a rule has an L7 part that is none of the parsers'.
-fn port_rules(spec: &PortSpec) -> Result<Option<Vec<PortRule>>, RulesError> {
-    let mut rules = Vec::with_capacity(spec.rules.len());
-    for rule in &spec.rules {
-        let l7 = match &rule.l7 {
-            L7Spec::None => RuleSet::Any,
-            L7Spec::Http => return Ok(None),
-            L7Spec::Kafka(rules) => RuleSet::Kafka(rules),
-            L7Spec::Generic { allow, deny } => RuleSet::Generic { allow, deny },
+fn denied(tier: &[Rule], request: &Request<'_>) -> Option<Decision> {
+    tier.iter().find_map(|rule| {
+        let by = match &rule.effect {
+            Effect::Deny => None,
+            Effect::Allow { denying, .. } => Some(denying.decide(request)).filter(|decision| !decision.allowed)?.rule,
+            Effect::Pass(_) => return None,
         };
-        // Rules on metadata are an engine's.
-        let known = crate::registry::PARSERS.contains(&rule.l7_proto.as_str()) && !rule.l7_proto.starts_with("envoy.");
-        let none = rule.l7_proto.is_empty() && matches!(l7, RuleSet::Any);
-        if !known && !none {
-            return Ok(None);
-        }
-        rules.push(PortRule { deny: rule.deny, remotes: rule.remotes.clone(), l7: compile_rules(&rule.l7_proto, l7)? });
-    }
-    Ok(Some(rules))
+        Some(Decision { allowed: false, rule: by.or_else(|| rule.name.clone()) })
+    })
 }
+
+fn allowed(tier: &[Rule], request: &Request<'_>) -> Option<Decision> {
+    let allowing = tier.iter().filter_map(|rule| match &rule.effect {
+        Effect::Allow { allowing, .. } => Some((rule, allowing)),
+        _ => None,
+    });
+    for (rule, allowing) in allowing.clone() {
+        let decision = allowing.decide(request);
+        if decision.allowed {
+            return Some(Decision { allowed: true, rule: decision.rule.or_else(|| rule.name.clone()) });
+        }
+    }
+    // Rules of Kafka may allow a request's topics only together.
+    Some(rules::decide(allowing.map(|(_, allowing)| allowing), request)).filter(|decision| decision.allowed)
+}
+
+impl Rule {
+    fn new(parser: &str, candidate: &L7Candidate<'_>) -> Result<Self, String> {
+        let effect = match candidate.pass_below {
+            _ if candidate.deny => Effect::Deny,
+            Some(limit) => Effect::Pass(limit),
+            None => payload(parser, candidate)?,
+        };
+        Ok(Self { precedence: candidate.precedence, name: candidate.name.map(Into::into), effect })
+    }
+}
+
+fn payload(parser: &str, candidate: &L7Candidate<'_>) -> Result<Effect, String> {
+    let any = matches!(candidate.rules, L7RuleSet::Any);
+    if candidate.l7_proto != parser && !(any && candidate.l7_proto.is_empty()) {
+        return Err(match candidate.l7_proto {
+            "" => format!("a rule without parser has rules that {parser} cannot check"),
+            other => format!("a rule wants the parser {other}, where another wants {parser}"),
+        });
+    }
+    let compiled = |set| compile_rules(parser, set).map_err(|error: RulesError| error.to_string());
+    let (denying, allowing) = match candidate.rules {
+        L7RuleSet::Any => (CompiledRules::default(), CompiledRules::default()),
+        L7RuleSet::Http => return Err(format!("a rule has HTTP rules, which {parser} cannot check")),
+        L7RuleSet::Kafka(rules) => (CompiledRules::default(), compiled(RuleSet::Kafka(rules))?),
+        // These have metadata rules, which the engine decides by.
+        L7RuleSet::Generic { allow, deny } if judged_by_metadata(parser) => {
+            if allow.iter().chain(deny).any(|rule| !rule.fields.is_empty()) {
+                return Err(format!("{parser} takes metadata rules only"));
+            }
+            (CompiledRules::default(), CompiledRules::default())
+        }
+        L7RuleSet::Generic { allow, deny } if has_metadata(allow) || has_metadata(deny) => {
+            return Err(format!("a rule has matchers of metadata, which {parser} does not report"));
+        }
+        L7RuleSet::Generic { allow, deny } => {
+            (compiled(RuleSet::Generic { allow: &[], deny })?, compiled(RuleSet::Generic { allow, deny: &[] })?)
+        }
+    };
+    Ok(Effect::Allow { denying, allowing })
+}
+
+fn has_metadata(rules: &[GenericRule]) -> bool {
+    rules.iter().any(|rule| rule.has_metadata)
+}
+
+fn judged_by_metadata(parser: &str) -> bool {
+    [mongo::NAME, mysql::NAME].contains(&parser)
+}
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,18 @@ impl Log for Vec<Record> {
     }
 }
 
+impl EntryType {
+    /// The name in `cilium.EntryType`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "Request",
+            Self::Response => "Response",
+            Self::Denied => "Denied",
+        }
+    }
+}
+
 impl L7 {
     /// A generic entry.
     #[must_use]

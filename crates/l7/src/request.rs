@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::value::Value;
+use cilium_policy::Metadata;
 
 /// A message to decide on.
 #[derive(Debug)]
@@ -13,12 +13,7 @@ pub enum Request<'a> {
     /// A command of r2d2.
     R2d2(&'a crate::r2d2::Command<'a>),
     /// A message as metadata, which the policy's metadata rules decide on.
-    Metadata {
-        /// Name of the filter whose metadata it is.
-        namespace: &'static str,
-        /// The filter's metadata.
-        value: &'a Value,
-    },
+    Metadata(&'a Metadata),
     /// A statement of Cassandra.
     Cassandra(&'a crate::cassandra::Statement),
     /// A request of Kafka.

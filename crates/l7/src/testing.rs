@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use cilium_policy::{GenericRule, KafkaRule, Value};
+
 use crate::connection::{Closed, Connection, Limits, Site};
 use crate::info::ConnectionInfo;
 use crate::record::{EntryType, KafkaEntry, L7, Record};
 use crate::registry::Shared;
 use crate::request::{Decision, Request};
-use crate::rules::{CompiledRules, GenericRule, KafkaRule, RuleSet, compile_rules};
-use crate::value::Value;
+use crate::rules::{CompiledRules, RuleSet, RulesError, compile_rules};
 
 /// One connection and what came of it.
 pub(crate) struct Harness {
@@ -27,10 +28,15 @@ pub(crate) fn info() -> ConnectionInfo {
 
 fn generic(rules: &[&[(&str, &str)]]) -> Vec<GenericRule> {
     let rule = |fields: &&[(&str, &str)]| GenericRule {
-        name: String::new(),
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..GenericRule::default()
     };
     rules.iter().map(rule).collect()
+}
+
+/// Compiles a rule that allows.
+pub(crate) fn compile(parser: &str, fields: &[(&str, &str)]) -> Result<CompiledRules, RulesError> {
+    compile_rules(parser, RuleSet::Generic { allow: &generic(&[fields]), deny: &[] })
 }
 
 impl Harness {
@@ -70,9 +76,11 @@ impl Harness {
     fn feed(&mut self, reply: bool, data: &[u8]) -> Result<Vec<u8>, Closed> {
         let rules = &self.rules;
         let metadata = &self.metadata;
+        let parser = self.parser;
         let policy = |request: &Request<'_>| match (request, metadata) {
-            (Request::Metadata { value, .. }, Some((resource, operations))) => {
-                let Some(Value::List(asked)) = value.get(resource) else { return Decision::DENIED };
+            (Request::Metadata(metadata), Some((resource, operations))) => {
+                let Some(Value::Struct(resources)) = metadata.0.get(parser) else { return Decision::DENIED };
+                let Some(Value::List(asked)) = resources.get(resource) else { return Decision::DENIED };
                 let known = |asked: &Value| operations.iter().any(|known| *asked == Value::String(known.clone()));
                 Decision { allowed: asked.iter().all(known), rule: None }
             }

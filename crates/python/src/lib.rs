@@ -1,4 +1,4 @@
-//! Python bindings of the policy engine and of the privileged service: conversions and nothing else. The API of the
+//! Python bindings of the policy engine, of the L7 parsers and of the privileged service: conversions and nothing else. The API of the
 //! engine is the package `cilium_proxy.policy`.
 
 #![forbid(unsafe_code)]
@@ -7,6 +7,7 @@
 mod convert;
 mod error;
 mod hosts;
+mod l7;
 mod map;
 mod privileged;
 mod snapshot;
@@ -21,6 +22,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::hosts::HostMap;
+    #[pymodule_export]
+    use crate::l7::{L7Connections, kafka_rules_allow, l7_parsers, l7_rule_problem, proxylib_params};
     #[pymodule_export]
     use crate::map::PolicyMap;
     #[pymodule_export]

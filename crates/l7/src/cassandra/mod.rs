@@ -30,4 +30,6 @@ pub struct Statement {
     pub table: String,
     /// `TRUNCATE` without `TABLE`, which the reference writes to the access log in a way of its own.
     pub(crate) bare_truncate: bool,
+    /// The server looks the table up in the keyspace that is current when it runs the statement.
+    pub(crate) in_current_keyspace: bool,
 }

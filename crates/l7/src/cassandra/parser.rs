@@ -257,8 +257,10 @@ impl Cassandra {
     }
 
     fn learn(&mut self, header: &Header, body: &[u8]) -> Result<(), Failure> {
-        let result = (header.opcode == RESULT).then_some(body);
-        self.known.learn(header, result).ok_or((ErrorCode::InvalidFrameType, "a malformed result"))
+        if header.opcode != RESULT {
+            return Ok(());
+        }
+        self.known.learn(header, body).ok_or((ErrorCode::InvalidFrameType, "a malformed result"))
     }
 
     fn reply_segments(&mut self, context: &mut Context<'_>, data: &[u8]) -> Result<Op, Failure> {
@@ -331,7 +333,6 @@ impl Parser for Cassandra {
         let op = match (self.framing, reply) {
             (Framing::Segments, true) => self.reply_segments(context, data),
             (Framing::Segments, false) => self.segments(context, data),
-            (_, true) if data.is_empty() => Ok(Op::Nop),
             (_, true) => self.reply(data),
             (_, false) => self.envelope(context, data),
         };
@@ -339,10 +340,13 @@ impl Parser for Cassandra {
     }
 
     fn seed(&mut self, seed: &Seed<'_>) {
-        let Seed::Prepared { id, path } = seed;
+        let (Seed::Prepared { path, .. } | Seed::Preparing { path, .. }) = seed;
         let mut parts = path.split('/').skip(2).map(str::to_owned);
-        if let (Some(action), Some(table)) = (parts.next(), parts.next()) {
-            self.known.prepare(id, vec![Statement { action, table, bare_truncate: false }]);
+        let (Some(action), Some(table)) = (parts.next(), parts.next()) else { return };
+        let run = vec![Statement { action, table, ..Statement::default() }];
+        match seed {
+            Seed::Prepared { id, .. } => self.known.prepare(id, run),
+            Seed::Preparing { stream, .. } => self.known.preparing(stream.to_be_bytes(), run),
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::cassandra::streams::Streams;
 /// Most prepared statements of a connection; beyond, all are forgotten, and drivers prepare again.
 const MAX_PREPARED: usize = 1 << 16;
 
+/// Most requests on one stream without reply. Drivers have one.
+const MAX_OWED: u32 = 1024;
+
 /// A statement to run, under each keyspace that may be the current one.
 pub(crate) type Run = Vec<Statement>;
 
@@ -22,6 +25,8 @@ pub(crate) struct Known {
     /// Statements that are being prepared, by stream.
     preparing: HashMap<[u8; 2], Run>,
     prepared: HashMap<Vec<u8>, Run>,
+    /// Streams with statements that may still run, in the keyspace that is current then.
+    floating: HashSet<[u8; 2]>,
     streams: Streams,
 }
 
@@ -42,6 +47,14 @@ impl Known {
         self.prepared.insert(id.to_vec(), run);
     }
 
+    /// A statement is being prepared. Where a stream is used again before its reply, which reply is to which statement is not
+    /// known: what comes of them must be allowed all of them.
+    pub(crate) fn preparing(&mut self, stream: [u8; 2], run: Run) {
+        let waiting = self.preparing.entry(stream).or_default();
+        waiting.extend(run);
+        waiting.dedup();
+    }
+
     /// The reply to this stream may tell something.
     pub(crate) fn waits_for(&self, stream: [u8; 2]) -> bool {
         self.using.contains_key(&stream) || self.preparing.contains_key(&stream)
@@ -50,22 +63,27 @@ impl Known {
     /// A reply has come.
     pub(crate) fn answered(&mut self, stream: [u8; 2]) {
         self.streams.answered(stream);
+        if self.streams.is_free(stream) {
+            self.using.remove(&stream);
+            self.preparing.remove(&stream);
+            self.floating.remove(&stream);
+        }
     }
 
-    /// Learns from a reply. `None` if it is malformed.
-    pub(crate) fn learn(&mut self, header: &Header, result: Option<&[u8]>) -> Option<()> {
+    /// Learns from a result. `None` if it is malformed.
+    pub(crate) fn learn(&mut self, header: &Header, body: &[u8]) -> Option<()> {
         const SET_KEYSPACE: i32 = 3;
         const PREPARED: i32 = 4;
-        let (using, preparing) = (self.using.remove(&header.stream), self.preparing.remove(&header.stream));
-        let Some(body) = result else { return Some(()) };
         let mut reader = Reader(body);
         header.skip_extras(&mut reader)?;
         match reader.int()? {
-            SET_KEYSPACE if using.is_some() => self.keyspace = Some(reader.string()?.to_owned()),
+            SET_KEYSPACE if self.using.contains_key(&header.stream) => {
+                self.keyspace = Some(reader.string()?.to_owned());
+            }
             PREPARED => {
                 let id = reader.short_bytes()?;
-                if let Some(run) = preparing {
-                    self.prepare(id, run);
+                if let Some(run) = self.preparing.get(&header.stream) {
+                    self.prepare(id, run.clone());
                 }
             }
             _ => {}
@@ -77,7 +95,9 @@ impl Known {
     fn run(&self, query: &str, keyspace: Option<&str>) -> Option<Run> {
         let cql = cql::parse(query)?;
         let action = cql.action;
-        let statement = |table| Statement { action: action.clone(), table, bare_truncate: cql.bare_truncate };
+        let in_current_keyspace = keyspace.is_none() && matches!(cql.target, Target::Table(None, _));
+        let statement =
+            |table| Statement { action: action.clone(), table, bare_truncate: cql.bare_truncate, in_current_keyspace };
         Some(match cql.target {
             Target::None => vec![statement(String::new())],
             Target::Keyspace(name) => vec![statement(name)],
@@ -165,24 +185,30 @@ impl Known {
         if !Streams::is_client(stream) {
             return Err("a request on a stream of the server");
         }
-        let statement = runs.first().and_then(|run| run.first());
-        let chosen = statement.filter(|statement| header.opcode != PREPARE && statement.action == "use");
-        let telling = chosen.is_some() || matches!(header.opcode, PREPARE | STARTUP);
-        if self.waits_for(stream) || telling && !self.streams.is_free(stream) {
-            return Err("a stream whose reply is owed");
-        }
         if header.opcode == STARTUP && !self.streams.are_free() {
             return Err("STARTUP while other replies are owed");
         }
-        if let (PREPARE, Some(run)) = (header.opcode, runs.first()) {
-            self.preparing.insert(stream, run.clone());
+        if self.streams.owed(stream) >= MAX_OWED {
+            return Err("too many requests without reply on a stream");
         }
-        if let Some(statement) = chosen {
-            // The order of their replies does not tell which is in force.
-            if !self.using.is_empty() {
-                return Err("USE before the reply to another");
+        match (header.opcode, runs.first()) {
+            (PREPARE, Some(run)) => self.preparing(stream, run.clone()),
+            (_, Some(run)) if run.iter().any(|statement| statement.action == "use") => {
+                // The order of their replies does not tell which is in force.
+                let chosen = &run[0].table;
+                if self.using.values().any(|other| other != chosen) {
+                    return Err("USE before the reply to another");
+                }
+                // A server runs requests side by side: an earlier one may come after this.
+                if !self.floating.is_empty() && self.keyspace.as_ref() != Some(chosen) {
+                    return Err("USE before the replies to statements that name no keyspace");
+                }
+                self.using.insert(stream, chosen.clone());
             }
-            self.using.insert(stream, statement.table.clone());
+            _ => {}
+        }
+        if header.opcode != EXECUTE && runs.iter().flatten().any(|statement| statement.in_current_keyspace) {
+            self.floating.insert(stream);
         }
         self.streams.sent(stream);
         Ok(())

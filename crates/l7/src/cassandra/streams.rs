@@ -28,6 +28,10 @@ impl Streams {
         }
     }
 
+    pub(crate) fn owed(&self, stream: [u8; 2]) -> u32 {
+        self.owed.get(&stream).copied().unwrap_or_default()
+    }
+
     /// The next reply on the stream is to the next request on it.
     pub(crate) fn is_free(&self, stream: [u8; 2]) -> bool {
         !self.owed.contains_key(&stream)

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::cassandra::segment;
-use crate::testing::{Harness, transcript};
+use crate::testing::{Harness, compile, transcript};
 
 const KS: &[&[(&str, &str)]] = &[&[("query_table", "^ks\\.")]];
 
@@ -201,14 +201,7 @@ fn truncate_is_about_its_table() {
 
 #[test]
 fn rules_must_make_sense() {
-    use crate::rules::{GenericRule, RuleSet, compile_rules};
-    let compile = |fields: &[(&str, &str)]| {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        compile_rules(
-            "cassandra",
-            RuleSet::Generic { allow: &[GenericRule { name: String::new(), fields }], deny: &[] },
-        )
-    };
+    let compile = |fields| compile("cassandra", fields);
     assert!(compile(&[("query_action", "explain")]).is_err());
     assert!(compile(&[("query_action", "create-role"), ("query_table", "t")]).is_err());
     assert!(compile(&[("query_action", "select"), ("query_table", "t")]).is_ok());
@@ -251,15 +244,35 @@ proptest! {
     }
 }
 
-/// A request on a stream whose reply is owed would let the reply to one be taken for that to another.
+/// Servers run requests side by side: an earlier one, allowed in one keyspace, must not run in another.
 #[test]
-fn a_stream_is_not_used_twice_at_once() {
-    let rules: &[&[(&str, &str)]] = &[&[("query_table", "^ks\\.")], &[("query_action", "use")]];
-    let mut harness = Harness::new("cassandra", rules);
+fn the_keyspace_does_not_change_under_statements_without_one() {
+    let mut harness = Harness::new("cassandra", KS);
     harness.client(&query(4, 1, "USE ks"));
     harness.server(&result(4, 1, 3, &short("ks")));
     harness.client(&query(4, 2, "SELECT * FROM t"));
-    assert!(harness.try_client(&query(4, 2, "USE other")).is_err());
+    let closed = harness.try_client(&query(4, 3, "USE other")).unwrap_err();
+    assert!(closed.reason.contains("USE before the replies"), "{closed}");
+}
+
+/// Which reply is to which request is not known then: neither is taken for the other's.
+#[test]
+fn a_stream_that_is_used_twice_is_judged_by_both() {
+    let mut harness = Harness::new("cassandra", KS);
+    harness.client(&query(4, 1, "USE ks"));
+    assert_eq!(harness.client(&query(4, 1, "SELECT * FROM t")), query(4, 1, "SELECT * FROM t"));
+    // Not the keyspace's.
+    harness.server(&result(4, 1, 2, b""));
+    assert!(!harness.client(&query(4, 1, "SELECT * FROM t")).is_empty());
+
+    let mut harness = Harness::new("cassandra", &[]);
+    let prepare = |cql: &str| envelope(4, 0, 1, 9, &long(cql));
+    harness.client(&[prepare("SELECT * FROM ks.t"), prepare("SELECT * FROM other.t")].concat());
+    harness.server(&result(4, 1, 4, &short("id")));
+    harness.rules(KS);
+    let execute = envelope(4, 0, 2, 10, &[short("id"), vec![0, 1, 0]].concat());
+    assert_eq!(harness.client(&execute), b"");
+    assert_eq!(harness.records.last().unwrap().fields()["query_table"], "other.t");
 }
 
 #[test]

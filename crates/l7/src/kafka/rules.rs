@@ -1,7 +1,8 @@
 //! Rules on Kafka requests.
 
+use cilium_policy::KafkaRule;
+
 use crate::kafka::Request;
-use crate::rules::KafkaRule;
 
 const PRODUCE: i32 = 0;
 

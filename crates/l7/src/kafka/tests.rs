@@ -1,4 +1,5 @@
 use bytes::BytesMut;
+use cilium_policy::KafkaRule;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
@@ -14,7 +15,6 @@ use uuid::Uuid;
 use crate::kafka::decode::decode;
 use crate::kafka::reply::message;
 use crate::kafka::{Request, matches};
-use crate::rules::KafkaRule;
 use crate::testing::{Harness, transcript};
 
 fn topic(topic: &str) -> KafkaRule {

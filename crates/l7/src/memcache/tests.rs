@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::testing::{Harness, transcript};
+use crate::testing::{Harness, compile, transcript};
 
 const GET_A: &[&[(&str, &str)]] =
     &[&[("command", "get"), ("keyPrefix", "a")], &[("command", "set"), ("keyPrefix", "a")]];
@@ -175,11 +175,7 @@ fn a_binary_key_longer_than_the_body_closes() {
 
 #[test]
 fn rules_must_make_sense() {
-    use crate::rules::{GenericRule, RuleSet, compile_rules};
-    let compile = |fields: &[(&str, &str)]| {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        compile_rules("memcache", RuleSet::Generic { allow: &[GenericRule { name: String::new(), fields }], deny: &[] })
-    };
+    let compile = |fields| compile("memcache", fields);
     assert!(compile(&[("keyExact", "a")]).is_err());
     assert!(compile(&[("command", "frobnicate")]).is_err());
     assert!(compile(&[("command", "get"), ("opCode", "0")]).is_err());

@@ -1,11 +1,8 @@
 //! Which collections a command touches, and how.
 
-use std::collections::BTreeMap;
-
 use bson::{RawBsonRef, RawDocument};
 
-/// Operations per collection.
-pub(crate) type Collections = BTreeMap<String, Vec<String>>;
+use crate::metadata::{Resources, add};
 
 /// Deepest nesting that is looked at.
 const DEPTH: usize = 60;
@@ -13,18 +10,9 @@ const DEPTH: usize = 60;
 /// A command, understood.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Command {
-    pub(crate) collections: Collections,
+    pub(crate) collections: Resources,
     /// It is part of connecting, and touches no data.
     pub(crate) handshake: bool,
-}
-
-fn add(collections: &mut Collections, name: String, operations: &[&str]) {
-    let known = collections.entry(name).or_default();
-    for operation in operations {
-        if !known.iter().any(|known| known == operation) {
-            known.push((*operation).to_owned());
-        }
-    }
 }
 
 /// Envoy's name for a command.
@@ -50,7 +38,7 @@ fn read(document: &RawDocument, database: Option<&str>, depth: usize) -> Option<
     let (name, value) = (name.to_string(), value);
     let own = document.get("$db").ok()?.and_then(RawBsonRef::as_str);
     let database = own.or(database)?;
-    let mut collections = Collections::new();
+    let mut collections = Resources::new();
     match name.as_str() {
         "hello" | "isMaster" | "ismaster" | "saslStart" | "saslContinue" | "authenticate" | "logout" | "ping"
         | "endSessions" | "buildInfo" | "buildinfo" => return Some(Command { collections, handshake: true }),
@@ -98,7 +86,7 @@ fn read(document: &RawDocument, database: Option<&str>, depth: usize) -> Option<
 }
 
 /// Other collections that stages read or write, at any depth.
-fn stages(value: RawBsonRef<'_>, database: &str, collections: &mut Collections, depth: usize) -> Option<()> {
+fn stages(value: RawBsonRef<'_>, database: &str, collections: &mut Resources, depth: usize) -> Option<()> {
     if depth > DEPTH {
         return None;
     }
@@ -143,7 +131,7 @@ fn field_of<'a>(value: RawBsonRef<'a>, key: &str) -> Option<Option<RawBsonRef<'a
 }
 
 /// A collection that is written: by name, or by database and name.
-fn target(value: RawBsonRef<'_>, database: &str, collections: &mut Collections) {
+fn target(value: RawBsonRef<'_>, database: &str, collections: &mut Resources) {
     let field = |keys: &[&str]| {
         let document = value.as_document()?;
         keys.iter().find_map(|key| document.get(key).ok()??.as_str())

@@ -4,13 +4,11 @@ use std::io::Read;
 
 use bson::{RawDocument, rawdoc};
 
+use crate::metadata::{self, Resources};
 use crate::mongo::NAME;
-use crate::mongo::document::{Collections, Command, command};
+use crate::mongo::document::{Command, command};
 use crate::op::{ErrorCode, Op};
 use crate::parser::{Context, Parser};
-use crate::record::L7;
-use crate::request::{Decision, Request};
-use crate::value::Value;
 
 const HEADER: usize = 16;
 /// Longest message, by the protocol; also when decompressed.
@@ -126,7 +124,7 @@ fn op_msg(body: &[u8]) -> Option<Message> {
 }
 
 fn old(name: &str, operation: &str, reply: Option<i32>) -> Message {
-    let collections = Collections::from([(name.to_owned(), vec![operation.to_owned()])]);
+    let collections = Resources::from([(name.to_owned(), vec![operation.to_owned()])]);
     Message { command: Command { collections, handshake: false }, reply }
 }
 
@@ -146,9 +144,7 @@ fn message(code: i32, body: &[u8]) -> Option<Message> {
         OP_UPDATE => old(cstring(body.get(4..)?)?.0, "update", None),
         OP_DELETE => old(cstring(body.get(4..)?)?.0, "delete", None),
         // It names cursors, not collections, and only ends them.
-        OP_KILL_CURSORS => {
-            Message { command: Command { collections: Collections::new(), handshake: true }, reply: None }
-        }
+        OP_KILL_CURSORS => Message { command: Command { collections: Resources::new(), handshake: true }, reply: None },
         _ => return None,
     })
 }
@@ -190,19 +186,7 @@ impl Parser for Mongo {
         if command.handshake {
             return Op::Pass(length);
         }
-        let describe = |(name, operations): (&String, &Vec<String>)| format!("{name}: {}", operations.join(" "));
-        let text = command.collections.iter().map(describe).collect::<Vec<_>>().join(", ");
-        // Each collection is decided on alone: one that is allowed must not carry another along.
-        let mut decision = Decision::DENIED;
-        for (name, operations) in command.collections {
-            let value = Value::lists([(name, operations)].into());
-            decision = context.decide(&Request::Metadata { namespace: NAME, value: &value });
-            if !decision.allowed {
-                break;
-            }
-        }
-        context.log_decision(&decision, L7::generic(NAME, [("collections", text)]));
-        if decision.allowed {
+        if metadata::ask(context, NAME, "collections", command.collections).allowed {
             return Op::Pass(length);
         }
         if let Some(code) = reply {

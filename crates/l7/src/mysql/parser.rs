@@ -1,15 +1,14 @@
 //! The parser of one `MySQL` connection.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use crate::metadata::ask;
 use crate::mysql::NAME;
 use crate::mysql::packet::{HEADER, Handshake, change_user, error, handshake, header, lenenc};
 use crate::mysql::sql::{self, Access};
 use crate::op::{ErrorCode, Op};
 use crate::parser::{Context, Parser};
 use crate::record::{EntryType, L7};
-use crate::request::{Decision, Request};
-use crate::value::Value;
 
 /// A payload of this length goes on in the next packet.
 const CONTINUED: usize = 0xff_ffff;
@@ -87,7 +86,7 @@ impl Mysql {
             Handshake::Compressed => Err("compression, under which statements cannot be read".into()),
             Handshake::Tls => {
                 let tls = [("$tls".to_owned(), vec!["upgrade".to_owned()])].into();
-                if !ask(context, tls, "").allowed {
+                if !ask(context, NAME, "", tls).allowed {
                     return Err("TLS, under which statements cannot be read".into());
                 }
                 self.phase = Phase::Opaque;
@@ -167,7 +166,7 @@ impl Mysql {
             if access.session {
                 continue;
             }
-            let decision = ask(context, access.tables, "tables");
+            let decision = ask(context, NAME, "tables", access.tables);
             if !decision.allowed {
                 return Ok(refuse(context, ACCESS_DENIED, "42000", "command denied by policy"));
             }
@@ -227,23 +226,6 @@ fn check_collation(collation: u16) -> Result<(), String> {
         return Err(format!("collation {collation}, under which the ends of texts are not certain"));
     }
     Ok(())
-}
-
-/// Asks the policy, and writes the record of its answer.
-fn ask(context: &mut Context<'_>, tables: BTreeMap<String, Vec<String>>, kind: &'static str) -> Decision {
-    let describe = |(table, operations): (&String, &Vec<String>)| format!("{table}: {}", operations.join(" "));
-    let text = tables.iter().map(describe).collect::<Vec<_>>().join(", ");
-    // Each table is decided on alone: one that is allowed must not carry another along.
-    let mut decision = Decision::DENIED;
-    for (table, operations) in tables {
-        let value = Value::lists([(table, operations)].into());
-        decision = context.decide(&Request::Metadata { namespace: NAME, value: &value });
-        if !decision.allowed {
-            break;
-        }
-    }
-    context.log_decision(&decision, L7::generic(NAME, [(kind, text)]));
-    decision
 }
 
 fn refuse(context: &mut Context<'_>, code: u16, state: &str, message: &str) -> bool {

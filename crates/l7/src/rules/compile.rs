@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use cilium_policy::GenericRule;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::custom::Protocol;
-use crate::rules::{CompiledRules, GenericRule, Matcher, Rule, RuleSet, RulesError};
+use crate::rules::{CompiledRules, Matcher, Rule, RuleSet, RulesError};
 use crate::{cassandra, kafka, memcache, r2d2, test_parsers};
 
 /// Memory a compiled regular expression may take.

@@ -4,9 +4,9 @@ mod compile;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cilium_policy::{GenericRule, KafkaRule};
 use thiserror::Error;
 
 use crate::custom::CustomRule;
@@ -15,28 +15,6 @@ use crate::{cassandra, kafka, memcache, r2d2, test_parsers};
 
 pub(crate) use compile::{Fields, regex};
 pub use compile::{compile_custom, compile_rules};
-
-/// An `L7NetworkPolicyRule`: names and values that the parser understands. Empty: every request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GenericRule {
-    /// Empty: unnamed.
-    pub name: String,
-    /// All must fit a request.
-    pub fields: BTreeMap<String, String>,
-}
-
-/// A `KafkaNetworkPolicyRule`: all set fields must fit a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KafkaRule {
-    /// Negative: any version.
-    pub api_version: i32,
-    /// Empty: any key.
-    pub api_keys: Vec<i32>,
-    /// Empty: any client.
-    pub client_id: String,
-    /// Empty: any topic.
-    pub topic: String,
-}
 
 /// The L7 part of a policy's rule.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::parser::Parser;
 
 fn rule(fields: &[(&str, &str)]) -> GenericRule {
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    GenericRule { name: String::new(), fields }
+    GenericRule { fields, ..GenericRule::default() }
 }
 
 fn compile(parser: &str, allow: &[GenericRule], deny: &[GenericRule]) -> Result<CompiledRules, RulesError> {

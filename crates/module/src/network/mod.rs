@@ -3,7 +3,6 @@
 
 pub(crate) mod connected;
 mod enforcement;
-mod messages;
 mod options;
 mod parser;
 
@@ -16,7 +15,7 @@ use cilium_abi::ConfigError;
 use cilium_abi::log::{Level, log as write_line};
 use cilium_abi::network::{Connection, NetworkFilter, NetworkFilterFactory, Status};
 use cilium_accesslog::{Connection as Ends, EntryType, Queue};
-use cilium_l7::ConnectionInfo;
+use cilium_l7::{ConnectionInfo, Params};
 use cilium_proto::cilium::NetworkFilter as Message;
 use prost::Message as _;
 
@@ -36,21 +35,30 @@ const UPSTREAM_ALT_NAMES: &str = "envoy.network.upstream_subject_alt_names";
 
 pub(crate) struct Factory {
     log: Option<Arc<Queue>>,
+    /// Of the parsers, which may have one of their own.
+    parser_log: Option<Arc<Queue>>,
 }
 
 impl Factory {
     pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
         let message = Message::decode(config)?;
-        // Where the reference's parsers have their log.
-        let parsers = message.proxylib_params.get("access-log-path").map(String::as_str).unwrap_or_default();
-        let path = if message.access_log_path.is_empty() { parsers } else { &message.access_log_path };
-        Ok(Self { log: log::open(path)? })
+        let params = Params::new(&message.proxylib_params)?;
+        let [own, parsers] = [&message.access_log_path, &params.access_log_path];
+        Ok(Self {
+            log: log::open(if own.is_empty() { parsers } else { own })?,
+            parser_log: log::open(if parsers.is_empty() { own } else { parsers })?,
+        })
     }
 }
 
 impl NetworkFilterFactory for Factory {
     fn filter(&self) -> Rc<dyn NetworkFilter> {
-        Rc::new(Filter { log: self.log.clone(), phase: RefCell::new(Phase::Judged), parser: RefCell::new(None) })
+        Rc::new(Filter {
+            log: self.log.clone(),
+            parser_log: self.parser_log.clone(),
+            phase: RefCell::new(Phase::Judged),
+            parser: RefCell::new(None),
+        })
     }
 }
 
@@ -66,6 +74,7 @@ enum Phase {
 
 struct Filter {
     log: Option<Arc<Queue>>,
+    parser_log: Option<Arc<Queue>>,
     phase: RefCell<Phase>,
     /// Judges what passes once the connection may be.
     parser: RefCell<Option<Parser>>,
@@ -236,7 +245,7 @@ impl Filter {
             server_name: connection.server_name().unwrap_or_default().to_owned(),
             questions,
         };
-        let parser = Parser::new(info, enforcement, self.log.clone()).map_err(|error| error.to_string())?;
+        let parser = Parser::new(info, enforcement, self.parser_log.clone()).map_err(|error| error.to_string())?;
         *self.parser.borrow_mut() = Some(parser);
         Ok(())
     }

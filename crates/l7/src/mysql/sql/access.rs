@@ -1,6 +1,5 @@
 //! The tables of a statement.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -8,11 +7,10 @@ use sqlparser::ast::{
     SetExpr, Statement, TableObject, Visit, Visitor,
 };
 
+use crate::metadata::{Resources, add};
+
 /// Stands for what is not a table. No table can have this name.
 pub(super) const SERVER: &str = "$server";
-
-/// Operations per table.
-type Tables = BTreeMap<String, Vec<String>>;
 
 /// What a part of a statement reads.
 #[derive(Default)]
@@ -62,19 +60,12 @@ fn is_plain(body: &SetExpr) -> bool {
 /// Collects tables.
 struct Collector<'a> {
     database: Option<&'a str>,
-    tables: Tables,
+    tables: Resources,
 }
 
 impl Collector<'_> {
-    fn add_resource(&mut self, resource: String, operation: &str) {
-        let operations = self.tables.entry(resource).or_default();
-        if !operations.iter().any(|known| known == operation) {
-            operations.push(operation.to_owned());
-        }
-    }
-
     fn add(&mut self, name: &ObjectName, operation: &str) {
-        self.add_resource(resource(name, self.database), operation);
+        add(&mut self.tables, resource(name, self.database), &[operation]);
     }
 
     /// Adds the relations of a part. `None` if it is not understood.
@@ -85,7 +76,7 @@ impl Collector<'_> {
         }
         parts.relations.iter().for_each(|name| self.add(name, operation));
         if parts.calls {
-            self.add_resource(SERVER.into(), "call");
+            add(&mut self.tables, SERVER.into(), &["call"]);
         }
         Some(())
     }
@@ -106,8 +97,8 @@ impl Collector<'_> {
 }
 
 /// Operations per table; `None` if the statement is not understood.
-pub(super) fn tables(statement: &Statement, database: Option<&str>) -> Option<Tables> {
-    let mut collector = Collector { database, tables: Tables::new() };
+pub(super) fn tables(statement: &Statement, database: Option<&str>) -> Option<Resources> {
+    let mut collector = Collector { database, tables: Resources::new() };
     let operation = operation(statement);
     match statement {
         Statement::Insert(insert) => {
@@ -116,7 +107,7 @@ pub(super) fn tables(statement: &Statement, database: Option<&str>) -> Option<Ta
         }
         Statement::Drop { object_type, names, .. } => {
             if !matches!(object_type, ObjectType::Table | ObjectType::View) {
-                return Some(Tables::from([(SERVER.into(), vec![operation])]));
+                return Some(Resources::from([(SERVER.into(), vec![operation])]));
             }
             for name in names {
                 collector.add(name, "drop");

@@ -6,18 +6,18 @@ mod access;
 mod bounds;
 mod session;
 
-use std::collections::BTreeMap;
-
 pub(crate) use session::hides_backslashes;
 use sqlparser::ast::{ObjectName, Statement, Use};
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::parser::Parser;
 
+use crate::metadata::Resources;
+
 /// A statement, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Access {
     /// Operations per `table.database`, or `table` if the database is not known.
-    pub(crate) tables: BTreeMap<String, Vec<String>>,
+    pub(crate) tables: Resources,
     /// The database that a `USE` chooses.
     pub(crate) uses: Option<String>,
     /// It touches nothing but the session.
