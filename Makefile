@@ -38,7 +38,7 @@ test-python: $(VENV)/installed
 	$(PYTEST)
 
 test-fuzz: $(VENV)/installed
-	./fuzz/run.sh 10
+	./fuzz/run.sh 5
 
 test-nightly: $(VENV)/installed ## Run the long tests: soak, deep differential and fuzzing
 	$(PYTEST) -m "soak or not soak"

@@ -7,7 +7,12 @@ seconds=${1:-10}
 tools=$PWD/../target/tools
 export PATH="$tools/bin:$PATH:$HOME/.cargo/bin" RUSTC_BOOTSTRAP=1
 command -v cargo-fuzz >/dev/null || cargo install --quiet --debug --locked --root "$tools" cargo-fuzz
-for target in update request hosts regex websocket; do
+mkdir -p target
+# All at once, so that what they share is compiled once.
+cargo fuzz build --fuzz-dir . --sanitizer none 2>target/build.log || { cat target/build.log >&2; exit 1; }
+for target in fuzz_targets/*.rs; do
+    target=$(basename "$target" .rs)
+    [ "$target" = conversation ] && continue
     # New inputs go to the first directory, the seeds are only read.
     mkdir -p "target/corpus/$target"
     echo "fuzz $target for $seconds s"

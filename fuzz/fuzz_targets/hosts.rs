@@ -14,8 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     let map = HostMap::default().update(&update(UpdateKind::Full, known)).expect("the resource is valid");
     match map.update(&update(UpdateKind::Delta, &[("3", bytes)])) {
         Ok(changed) => {
-            changed.resolve(IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)));
-            changed.resolve(IpAddr::V6(Ipv6Addr::LOCALHOST));
+            let _ = changed.resolve(IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)));
+            let _ = changed.resolve(IpAddr::V6(Ipv6Addr::LOCALHOST));
         }
         Err(rejected) => assert!(!rejected.to_string().is_empty()),
     }
