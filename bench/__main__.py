@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import agent as agent_bench
 from bench import websocket as websocket_bench
 from bench.http import compare
 
@@ -37,7 +38,12 @@ def websocket(quick: bool) -> None:
     websocket_bench.main(rounds=3 if quick else 9, mebibytes=128 if quick else 512)
 
 
-BENCHMARKS = {"http": http, "verdict": verdict, "python": python, "websocket": websocket}
+def agent(quick: bool) -> None:
+    """Large states and many updates behind an agent."""
+    agent_bench.main(quick)
+
+
+BENCHMARKS = {"http": http, "verdict": verdict, "python": python, "websocket": websocket, "agent": agent}
 
 
 def main() -> int:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import math
+import time
 from dataclasses import dataclass, field
 
 import grpc
@@ -31,6 +33,8 @@ class Answer:
     type_url: str
     version: str
     error: str | None
+    seconds: float
+    """From when the response began to be sent."""
 
 
 @dataclass
@@ -96,14 +100,27 @@ class AgentDouble:
             self._changed.notify_all()
             return str(kind.version)
 
-    async def answered(self, url, version=None):
+    async def change(self, url, resources, removed=()):
+        """Changes some of the resources of a type; returns their version."""
+        async with self._changed:
+            kind = self.kinds[url]
+            kind.version += 1
+            for name in removed:
+                del kind.resources[name]
+            for name, one in resources.items():
+                kind.resources[name] = one if isinstance(one, bytes) else api.serialise(one)
+                kind.versions[name] = str(kind.version)
+            self._changed.notify_all()
+            return str(kind.version)
+
+    async def answered(self, url, version=None, limit=LIMIT):
         """Waits for the answer to a version, by default the current one."""
         wanted = version or str(self.kinds[url].version)
 
         def found():
             return [one for one in self.answers if one.type_url == url and one.version == wanted]
 
-        async with asyncio.timeout(LIMIT), self._changed:
+        async with asyncio.timeout(limit), self._changed:
             await self._changed.wait_for(found)
         return found()[-1]
 
@@ -141,7 +158,9 @@ class AgentDouble:
                     for name, value in kind.resources.items():
                         if not watch["names"] or name in watch["names"]:
                             response.resources.add(type_url=url, value=value)
-                    yield response.SerializeToString()
+                    raw = response.SerializeToString()
+                    watch["at"] = time.monotonic()
+                    yield raw
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -177,7 +196,7 @@ class AgentDouble:
                     if request.response_nonce and request.response_nonce == watch["nonce"] and watch["pending"]:
                         watch["pending"] = False
                         error = request.error_detail.message if request.HasField("error_detail") else None
-                        self._note(url, str(watch["sent"]), error)
+                        self._note(url, watch, error)
                     self._changed.notify_all()
         finally:
             async with self._changed:
@@ -213,7 +232,9 @@ class AgentDouble:
                         response.removed_resources.append(name)
                     watch["sent"] = kind.version if len(changed) <= self.most else None
                     watch["nonce"], watch["pending"], watch["seen"] = str(nonce), True, watch["names"]
-                    yield response.SerializeToString()
+                    raw = response.SerializeToString()
+                    watch["at"] = time.monotonic()
+                    yield raw
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -240,14 +261,15 @@ class AgentDouble:
                     if request.response_nonce and request.response_nonce == watch["nonce"]:
                         watch["pending"] = False
                         error = request.error_detail.message if request.HasField("error_detail") else None
-                        self._note(url, str(watch["sent"]), error)
+                        self._note(url, watch, error)
                     self._changed.notify_all()
         finally:
             async with self._changed:
                 self._changed.notify_all()
 
-    def _note(self, url, version, error):
-        self.answers.append(Answer(url, version, error))
+    def _note(self, url, watch, error):
+        seconds = time.monotonic() - watch.get("at", math.inf)
+        self.answers.append(Answer(url, str(watch["sent"]), error, seconds))
         if url == CLUSTERS and error is None:
             self._clusters_taken = True
 

@@ -24,6 +24,8 @@ class Step:
 
     def then(self, later: Step) -> Step:
         """Both, one after the other."""
+        if not self:
+            return later
         upserts = {name: value for name, value in self.upserts.items() if name not in later.removed} | later.upserts
         removed = [name for name in (*self.removed, *later.removed) if name not in later.upserts]
         return Step(upserts, tuple(dict.fromkeys(removed)))

@@ -14,8 +14,9 @@ from cilium_proxy.relay.state import Change, RejectedError, TypeState
 
 _log = logging.getLogger(__name__)
 
-# Bytes after which a large transaction lets other tasks run.
+# Bytes and resources after which a large transaction lets other tasks run.
 _CHUNK = 256 << 10
+_TURN = 1000
 # In the place of a sequence number: the module holds nothing, or something that is not the accepted state.
 _UNKNOWN = -1
 
@@ -121,14 +122,14 @@ class Session:
                     "new_stream": change.new_stream,
                 }
                 buffer += frames.encode(begin=begin)
-                for name, resource in change.upserts.items():
+                for number, (name, resource) in enumerate(change.upserts.items()):
                     digest.upsert(name, resource)
                     frame = frame_class()
                     frame.upsert.name = name
                     frame.upsert.resource = resource
                     body = frame.SerializeToString()
                     buffer += len(body).to_bytes(4, "big") + body
-                    if len(buffer) > _CHUNK:
+                    if len(buffer) > _CHUNK or number % _TURN == _TURN - 1:
                         await self._flush(buffer)
                 for name in change.removed:
                     digest.remove(name)

@@ -23,7 +23,8 @@ def name_and_value(envelope: Any, url: str, known: Mapping[bytes, str]) -> tuple
 
     `known` are names by bytes from before: what has not changed is not opened.
     """
-    if envelope.type_url == _WRAPPER:
+    kind = envelope.type_url
+    if kind == _WRAPPER:
         try:
             wrapper = messages("envoy.service.discovery.v3.Resource").FromString(envelope.value)
         except DecodeError as error:
@@ -31,8 +32,9 @@ def name_and_value(envelope: Any, url: str, known: Mapping[bytes, str]) -> tuple
         if wrapper.name:
             return wrapper.name, wrapper.resource.value
         envelope = wrapper.resource
-    if envelope.type_url != url:
-        raise UnnamedError(f"a resource of type {envelope.type_url or 'none'} in a response of type {url}")
+        kind = envelope.type_url
+    if kind != url:
+        raise UnnamedError(f"a resource of type {kind or 'none'} in a response of type {url}")
     value: bytes = envelope.value
     return known.get(value) or _name(value, url), value
 
