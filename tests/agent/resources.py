@@ -171,16 +171,20 @@ class Agent:
         fields = {"name": f"default/cilium-gateway-my-gateway/{name}", "virtual_hosts": [host]}
         return api.from_dict("envoy.config.route.v3.RouteConfiguration", fields)
 
-    def service(self):
-        """The cluster of a Gateway's backend."""
+    def service(self, filters="policy"):
+        """The cluster of a Gateway's backend. `filters`: upstream ones; `policy`, `others`, `none`, or no options."""
+        codec = extension("envoy.filters.http.upstream_codec", _HTTP + "upstream_codec.v3.UpstreamCodec")
+        mutation = {"header": {"key": "x-upstream", "value": "yes"}}
+        others = extension(
+            "envoy.filters.http.header_mutation",
+            _HTTP + "header_mutation.v3.HeaderMutation",
+            mutations={"request_mutations": [{"append": mutation}]},
+        )
         options = {
             "@type": api.type_url(_HTTP_OPTIONS),
             "common_http_protocol_options": {"idle_timeout": "60s"},
             "use_downstream_protocol_config": {"http2_protocol_options": {}},
-            "http_filters": [
-                self._l7policy(),
-                extension("envoy.filters.http.upstream_codec", _HTTP + "upstream_codec.v3.UpstreamCodec"),
-            ],
+            "http_filters": {"policy": [self._l7policy(), codec], "others": [others, codec]}.get(filters, []),
         }
         fields = {
             "name": SERVICE,
@@ -188,7 +192,7 @@ class Agent:
             "circuit_breakers": {"thresholds": [{"max_retries": 128}]},
             "eds_cluster_config": {"service_name": BACKEND, "eds_config": self.source},
             "outlier_detection": {"split_external_local_origin_errors": True},
-            "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
+            "typed_extension_protocol_options": {} if filters is None else {_HTTP_OPTIONS: options},
         }
         return api.from_dict("envoy.config.cluster.v3.Cluster", fields)
 

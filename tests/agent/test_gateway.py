@@ -1,7 +1,9 @@
 """A Gateway's resources: routes, endpoints and certificates that Envoy asks the agent for by name."""
 
 import asyncio
+import contextlib
 import dataclasses
+from pathlib import Path
 
 import pytest
 from tests.agent import resources
@@ -11,11 +13,13 @@ from tests.agent.starter import privileged
 from tests.agent.test_traffic import status
 
 from cilium_proxy import api
+from cilium_proxy.observe.receiver import Receiver
 
 # A source address needs the socket library, and that the privileged service.
 pytestmark = privileged
 
 INGRESS = "127.0.0.100"
+DENIED = 2
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def gateway_policy(remotes=()):
     return policy
 
 
-async def deliver(agent, node, backend, hosts, listener, policy=None):
+async def deliver(agent, node, backend, hosts, listener, policy=None, service=None):
     """Sends all; waits until Envoy has asked for what the listener refers to, and has it."""
     policy = policy or gateway_policy()
     assert (await agent.push(HOSTS, hosts)).error is None
@@ -45,7 +49,7 @@ async def deliver(agent, node, backend, hosts, listener, policy=None):
     await agent.set(ENDPOINTS, {resources.BACKEND: resources.endpoints(POD, backend)})
     routes = [node.routes(), node.routes("listener-secure")]
     await agent.set(ROUTES, {route.name: route for route in routes})
-    assert (await agent.push(CLUSTERS, {resources.SERVICE: node.service()})).error is None
+    assert (await agent.push(CLUSTERS, {resources.SERVICE: service or node.service()})).error is None
     answer = await agent.push(LISTENERS, {listener.name: listener})
     assert answer.error is None
 
@@ -84,6 +88,57 @@ async def test_backends_that_policy_does_not_allow_get_no_request(
     start(bootstrap())
     await deliver(agent, node, backend, hosts, node.gateway(), gateway_policy([99]))
     assert await until_served(client(), "/bar") == 403
+
+
+@pytest.fixture
+async def log(node):
+    """The denials that the agent hears of."""
+    denials = asyncio.Queue()
+    receiver = Receiver(
+        Path(node.access_log), lambda entry, _: denials.put_nowait(entry) if entry.entry_type == DENIED else None
+    )
+    await receiver.start()
+    yield denials
+    await receiver.close()
+
+
+@contextlib.asynccontextmanager
+async def recorder():
+    """A server on the pod's address that answers 200; yields its port and what it received."""
+    received = []
+
+    async def serve(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(4096):
+                received.append(data)
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, POD, 0)
+    try:
+        yield server.sockets[0].getsockname()[1], received
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("filters", ["policy", "others", "none", None])
+async def test_no_byte_of_a_request_reaches_a_denied_backend_whatever_filters_its_cluster_has(
+    agent, node, bootstrap, start, client, hosts, filters, log
+):
+    start(bootstrap())
+    async with recorder() as (port, received):
+        service = node.service(filters)
+        await deliver(agent, node, port, hosts, node.gateway(), gateway_policy([99]), service)
+        assert await until_served(client(), "/bar") == 403
+        assert received == []
+        denied = await log.get()
+        assert (denied.entry_type, denied.policy_name, denied.http.path) == (DENIED, INGRESS, "/bar")
+        assert denied.destination_address == f"{POD}:{port}"
+        # As soon as policy allows it, requests pass the same filters.
+        assert (await agent.push(POLICIES, {"1": gateway_policy([44])})).error is None
+        assert await status(client(), "/bar") == 200
+        assert b"".join(received).startswith(b"GET /bar")
+        assert (b"x-upstream: yes" in b"".join(received)) is (filters == "others")
 
 
 async def test_certificates_are_asked_for_by_name(agent, node, bootstrap, start, backend, hosts):

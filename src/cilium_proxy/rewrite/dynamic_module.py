@@ -13,6 +13,7 @@ from cilium_proxy.api import messages, pack, serialise, type_url, unpack
 
 METADATA_FILTER = "cilium.bpf_metadata"
 NETWORK_FILTER = "cilium.network"
+L7_POLICY_FILTER = "cilium.l7policy"
 BOOTSTRAP_EXTENSION = "cilium.bootstrap"
 
 _EXTENSION = "envoy.extensions.filters.{kind}.dynamic_modules.v3.{message}"
@@ -24,13 +25,14 @@ _LOGGER = "envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAcces
 _BOOTSTRAP = "envoy.extensions.bootstrap.dynamic_modules.v3.DynamicModuleBootstrapExtension"
 
 METADATA = type_url("cilium.BpfMetadata")
+L7_POLICY = type_url("cilium.L7Policy")
 # Type URL of a filter's own message -> the extension that carries it, the filter's name in the module.
 _FILTERS: dict[str, tuple[str, str]] = {
     METADATA: (_LISTENER, METADATA_FILTER),
     type_url("cilium.NetworkFilter"): (_NETWORK, NETWORK_FILTER),
     type_url("cilium.WebSocketClient"): (_NETWORK, "cilium.network.websocket.client"),
     type_url("cilium.WebSocketServer"): (_NETWORK, "cilium.network.websocket.server"),
-    type_url("cilium.L7Policy"): (_HTTP, "cilium.l7policy"),
+    L7_POLICY: (_HTTP, L7_POLICY_FILTER),
 }
 
 

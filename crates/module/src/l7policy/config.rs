@@ -20,6 +20,8 @@ pub(crate) struct Config {
     /// Response header for the reason; `None`: the client is not told.
     pub(crate) reason_header: Option<String>,
     pub(crate) access_denied: Counter,
+    /// Upstream, what no `cilium.bpf_metadata` has seen passes.
+    pub(crate) judge_known_only: bool,
 }
 
 impl Config {
@@ -36,6 +38,7 @@ impl Config {
             denied_body: denied_body(message.denied_403_body),
             reason_header: (!reason_header.is_empty()).then_some(reason_header),
             access_denied: envoy.define_counter("access_denied")?,
+            judge_known_only: message.judge_known_only,
         })
     }
 }

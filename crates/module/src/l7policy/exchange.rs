@@ -6,6 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use cilium_accesslog::Queue;
 
 use crate::log::PooledEntry;
 
@@ -21,6 +24,8 @@ thread_local! {
 pub(super) struct Exchange {
     token: u64,
     pub(super) entry: RefCell<Option<PooledEntry>>,
+    /// Where the entry goes.
+    pub(super) log: Option<Arc<Queue>>,
     /// Server name of the client's TLS hello; empty: none.
     pub(super) server_name: Box<str>,
     /// An upstream filter has judged a host.
@@ -28,11 +33,12 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn open(entry: Option<PooledEntry>, server_name: &str) -> Rc<Self> {
+    pub(super) fn open(entry: Option<PooledEntry>, log: Option<&Arc<Queue>>, server_name: &str) -> Rc<Self> {
         let token = NEXT.replace(NEXT.get() + 1);
         let exchange = Rc::new(Self {
             token,
             entry: RefCell::new(entry),
+            log: log.cloned(),
             server_name: server_name.into(),
             judged: Cell::new(false),
         });

@@ -132,7 +132,7 @@ impl Filter {
                 entry.update_from_request(identity, destination_text, headers.iter());
             }
             let server_name = info.attribute(Attribute::RequestedServerName).unwrap_or_default();
-            let exchange = Exchange::open(entry, server_name);
+            let exchange = Exchange::open(entry, self.config.log.as_ref(), server_name);
             drop(headers);
             let left = stream.set_filter_state(exchange::KEY, &exchange.token());
             *self.record.borrow_mut() = Record::Shared(exchange);

@@ -24,10 +24,10 @@ pub(super) fn enforce(config: &Config, stream: &mut Stream<'_>) -> Result<(), Re
     let (info, headers) = stream.headers(HeaderKind::Request);
     let mut headers = RequestHeaders::new(headers);
     let Some(context) = info.filter_state(Context::KEY) else {
-        // A mirrored request: nobody waits for its answer, and the one it mirrors is judged.
+        // Without a connection it is a mirrored request: nobody waits for its answer, and the one it mirrors is judged.
         return match info.connection_id() {
-            None => Ok(()),
-            Some(_) => Err(Refusal::Error("Cilium policy filter state not found")),
+            Some(_) if !config.judge_known_only => Err(Refusal::Error("Cilium policy filter state not found")),
+            _ => Ok(()),
         };
     };
     let context = Context::decode(context).ok_or(Refusal::Error("Cilium policy filter state is broken"))?;
@@ -50,7 +50,9 @@ pub(super) fn enforce(config: &Config, stream: &mut Stream<'_>) -> Result<(), Re
     if judged.outcome.is_ok() {
         judged = balanced.request(&mut headers, &mut findings);
     }
-    if let (Some(queue), Some(entry)) = (&config.log, exchange.entry.borrow_mut().as_mut()) {
+    if let (Some(queue), Some(entry)) =
+        (config.log.as_ref().or(exchange.log.as_ref()), exchange.entry.borrow_mut().as_mut())
+    {
         entry.set_policy_name(judged.policy_name);
         entry.update_from_request(balanced.identity, host_text, headers.iter());
         log::add_findings(entry, &findings);
@@ -76,5 +78,5 @@ fn alone(config: &Config, info: StreamInfo<'_>, context: &Context<'_>) -> Rc<Exc
     let target = destination.parse().map(|address| Target::new(context, address, &enforced::load()));
     let identity = target.map_or(0, |target| target.destination_identity);
     let entry = config.log.is_some().then(|| entry::begin(info, context, identity, destination));
-    Exchange::open(entry, info.attribute(Attribute::RequestedServerName).unwrap_or_default())
+    Exchange::open(entry, config.log.as_ref(), info.attribute(Attribute::RequestedServerName).unwrap_or_default())
 }

@@ -84,14 +84,15 @@ class _Walk:
         """What is about a message as a whole, before the extensions in it are replaced."""
         match message.DESCRIPTOR.full_name:
             case "envoy.config.listener.v3.Listener":
-                changed = balanced.report_hosts(message, path)
+                changed = balanced.judge_hosts(message, path)
                 changed |= tls_wrapper.split_chains(message, self.options.contexts, path)
                 return listener.prepare(message, self.options.privileged_sockets, path) or changed
             case "envoy.config.listener.v3.FilterChain":
                 early = websocket.take_early_data(message, path)
                 return contrib.drop(message, path, self.warnings) or early
             case "envoy.config.cluster.v3.Cluster":
-                return tls_wrapper.guard_cluster(message, self.options.contexts, path)
+                changed = balanced.judge_in_cluster(message, path)
+                return tls_wrapper.guard_cluster(message, self.options.contexts, path) or changed
             case "envoy.config.core.v3.HealthCheck":
                 return health_check.replace_sinks(message, self.options.health_events, path, self.warnings)
             case "envoy.config.core.v3.ExtensionConfigSource":
