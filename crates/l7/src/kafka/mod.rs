@@ -2,7 +2,7 @@
 //!
 //! A denied request is answered with the error of its API and version, after the replies to the requests before it. A denied metadata
 //! request is sent on without its topics, and they are added to the reply with an authorization error: a client needs the brokers to
-//! make anything of it. Topic ids (newer Fetch and Produce) are resolved by the metadata replies that passed.
+//! make anything of it. A server is made out to know no newer versions than can be read here. Topic ids (newer Fetch and Produce) are resolved by the metadata replies that passed.
 
 mod api;
 mod decode;
@@ -13,6 +13,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod versions;
 
 pub use api::{API_KEYS, role_api_keys};
 pub(crate) use parser::Kafka;

@@ -11,6 +11,7 @@ use crate::kafka::decode::{decode, decode_start};
 use crate::kafka::reply::{TOPIC, UNKNOWN_SESSION, UNKNOWN_TOPIC_ID, denial, error_code, message};
 use crate::kafka::sessions::{Scope, Sessions, TopicIds};
 use crate::kafka::topics::{Named, named};
+use crate::kafka::versions;
 use crate::op::{ErrorCode, Op};
 use crate::parser::{Context, Parser};
 use crate::pipeline::Pipeline;
@@ -27,6 +28,8 @@ const MAX_REQUEST: usize = 1 << 20;
 const MAX_FRAME: usize = 100 << 20;
 /// `INVALID_MESSAGE`, in the access log.
 const MALFORMED: i32 = 2;
+/// `UNSUPPORTED_VERSION`, in the access log.
+const UNSUPPORTED: i32 = 35;
 /// Bytes of a Fetch reply up to its session id.
 const FETCH_HEAD: usize = 19;
 
@@ -54,6 +57,8 @@ struct Sent {
 #[derive(Debug, Clone)]
 enum Kind {
     Plain,
+    /// The reply is to offer no more than can be read here.
+    Versions,
     /// The reply names topic ids.
     Metadata,
     /// The reply is to get these topics, with an authorization error.
@@ -91,8 +96,20 @@ impl Kafka {
     }
 
     fn malformed(&mut self, context: &mut Context<'_>, correlation_id: i32, why: &str) -> Op {
-        self.failed = true;
         let entry = KafkaEntry { correlation_id, error_code: MALFORMED, ..KafkaEntry::default() };
+        self.refuse(context, entry, why)
+    }
+
+    /// As a broker does. A client that asks for versions first does not come here.
+    fn unsupported(&mut self, context: &mut Context<'_>, correlation_id: i32, api_key: i16, version: i16) -> Op {
+        let (api_key, api_version) = (api_key.into(), version.into());
+        let entry =
+            KafkaEntry { correlation_id, error_code: UNSUPPORTED, api_version, api_key, ..KafkaEntry::default() };
+        self.refuse(context, entry, &format!("version {version} of API {api_key}, which is not known"))
+    }
+
+    fn refuse(&mut self, context: &mut Context<'_>, entry: KafkaEntry, why: &str) -> Op {
+        self.failed = true;
         context.log(EntryType::Denied, L7::Kafka(entry));
         context.fail(ErrorCode::InvalidFrameType, why)
     }
@@ -111,8 +128,11 @@ impl Kafka {
         let Some(frame) = data.get(..length) else { return Op::More(length - data.len()) };
         let correlation_id = frame.get(8..12).map_or(0, |id| i32::from_be_bytes([id[0], id[1], id[2], id[3]]));
         let version = i16::from_be_bytes([frame[6], frame[7]]);
-        let Ok(known) = ApiKey::try_from(api_key) else {
-            return self.malformed(context, correlation_id, "an unknown API");
+        let Some(known) = versions::known(api_key, version) else {
+            return match versions::unsupported(api_key, correlation_id) {
+                Some(reply) => self.answer(context, &reply, length),
+                None => self.unsupported(context, correlation_id, api_key, version),
+            };
         };
         let header_version = known.request_header_version(version);
         let Some((header, body)) = decode_start::<RequestHeader>(&frame[4..], header_version) else {
@@ -125,7 +145,7 @@ impl Kafka {
         }
         match named(known, body, version) {
             Some(named) => self.decide(context, known, &frame, named),
-            None => self.malformed(context, correlation_id, "a request that is malformed, or of an unknown version"),
+            None => self.malformed(context, correlation_id, "a malformed request"),
         }
     }
 
@@ -138,7 +158,15 @@ impl Kafka {
             ..Request::default()
         };
         context.log(EntryType::Request, L7::Kafka(entry(&request, frame.correlation_id, 0)));
-        self.send(context, Sent { request, correlation_id: frame.correlation_id, kind: Kind::Plain }, frame.length)
+        self.send(context, Sent { request, correlation_id: frame.correlation_id, kind: Kind::Versions }, frame.length)
+    }
+
+    /// Answers a request in place of the server.
+    fn answer(&mut self, context: &mut Context<'_>, reply: &[u8], length: usize) -> Op {
+        match self.pipeline.deny(context, reply) {
+            Ok(()) => Op::Drop(length),
+            Err(error) => context.fail(ErrorCode::InvalidFrameType, error.to_string()),
+        }
     }
 
     fn send(&mut self, context: &mut Context<'_>, sent: Sent, length: usize) -> Op {
@@ -222,10 +250,7 @@ impl Kafka {
             }
         }
         match denial(api_key, frame.version, frame.correlation_id, frame.body, code) {
-            Some(reply) => match self.pipeline.deny(context, &reply) {
-                Ok(()) => Op::Drop(frame.length),
-                Err(error) => context.fail(ErrorCode::InvalidFrameType, error.to_string()),
-            },
+            Some(reply) => self.answer(context, &reply, frame.length),
             None => context.fail(
                 ErrorCode::InvalidFrameType,
                 format!("denied request of API {}, which has no error reply", frame.api_key),
@@ -270,7 +295,7 @@ impl Kafka {
         let needed = match sent.kind {
             Kind::Plain => PEEK,
             Kind::NewSession => length.min(FETCH_HEAD),
-            Kind::Metadata | Kind::DeniedMetadata(_) => length,
+            Kind::Versions | Kind::Metadata | Kind::DeniedMetadata(_) => length,
         };
         if data.len() < needed {
             return Op::More(needed - data.len());
@@ -279,6 +304,10 @@ impl Kafka {
         context.log(EntryType::Response, L7::Kafka(entry(&sent.request, correlation_id, 0)));
         match sent.kind {
             Kind::Plain => {}
+            Kind::Versions => {
+                let reply = versions::clip(&data[..length], version);
+                return self.replace_reply(context, length, reply, "a malformed reply to ApiVersions");
+            }
             Kind::NewSession => self.learn_session(&data[..needed], sent.request),
             Kind::Metadata => {
                 if let Some(response) = metadata(&data[..length], version) {
@@ -318,10 +347,12 @@ impl Kafka {
                 .collect();
             message(&response, ApiKey::Metadata, version, correlation_id)
         });
-        let Some(reply) = reply else {
-            return context.fail(ErrorCode::InvalidFrameType, "a malformed metadata reply");
-        };
-        self.dropping_reply = Some(frame.len());
+        self.replace_reply(context, frame.len(), reply, "a malformed metadata reply")
+    }
+
+    fn replace_reply(&mut self, context: &mut Context<'_>, length: usize, by: Option<Vec<u8>>, problem: &str) -> Op {
+        let Some(reply) = by else { return context.fail(ErrorCode::InvalidFrameType, problem) };
+        self.dropping_reply = Some(length);
         context.inject(true, &reply);
         Op::Inject(reply.len())
     }

@@ -25,7 +25,7 @@ fn keys(api_keys: &[i32]) -> KafkaRule {
     KafkaRule { api_version: -1, api_keys: api_keys.to_vec(), ..KafkaRule::default() }
 }
 
-fn request(api_key: ApiKey, version: i16, correlation_id: i32, body: &impl Encodable) -> Vec<u8> {
+pub(super) fn request(api_key: ApiKey, version: i16, correlation_id: i32, body: &impl Encodable) -> Vec<u8> {
     let header = RequestHeader::default()
         .with_request_api_key(api_key as i16)
         .with_request_api_version(version)
