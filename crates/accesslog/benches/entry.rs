@@ -54,14 +54,14 @@ fn entry(criterion: &mut Criterion) {
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access_log.sock");
-    let absent = Sender::open(&path);
+    let mut absent = Sender::new(&path);
     criterion.bench_function("send_without_receiver", |bencher| bencher.iter(|| absent.send(&packet)));
     drop(absent);
 
     let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
     rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     rustix::net::listen(&listener, 1).unwrap();
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     sender.send(&packet).unwrap();
     let receiver = rustix::net::accept(&listener).unwrap();
     let mut buffer = [0; 4096];

@@ -71,8 +71,8 @@ enum L7 {
 
 /// One request or connection on its way to the access log.
 ///
-/// Header lists are kept encoded, everything else as it came; buffers keep their capacity when an entry is initialised
-/// again. What is logged when is up to the caller; the fields follow the reference: a response entry repeats scheme,
+/// What comes from headers is kept encoded, everything else as it came; buffers keep their capacity when an entry is
+/// initialised again. What is logged when is up to the caller; the fields follow the reference: a response entry repeats scheme,
 /// host, path and method of the request, its "x-request-id" and the missing and rejected headers.
 #[derive(Debug, Default)]
 pub struct Entry {
@@ -87,10 +87,8 @@ pub struct Entry {
     destination_address: Vec<u8>,
     l7: L7,
     protocol: i32,
-    scheme: Vec<u8>,
-    host: Vec<u8>,
-    path: Vec<u8>,
-    method: Vec<u8>,
+    /// Encoded `scheme`, `host`, `path` and `method` of `HttpLogEntry`. Of a field that is there twice the last counts.
+    request: Vec<u8>,
     /// First "x-request-id" seen; empty: none.
     request_id: Vec<u8>,
     status: u32,
@@ -123,9 +121,7 @@ impl Entry {
         replace(&mut self.destination_address, connection.destination_address.as_bytes());
         self.l7 = L7::None;
         self.protocol = 0;
-        for text in [&mut self.scheme, &mut self.host, &mut self.path, &mut self.method] {
-            text.clear();
-        }
+        self.request.clear();
         self.request_id.clear();
         self.status = 0;
         self.headers.clear();
@@ -162,7 +158,6 @@ impl Entry {
             replace(&mut self.destination_address, destination_address.as_bytes());
         }
         self.l7 = L7::Http;
-        self.headers.clear();
         self.request_headers(headers);
     }
 
@@ -183,7 +178,7 @@ impl Entry {
         let mut later = None;
         for (name, value) in headers {
             if name == b":status" {
-                if let Some(status) = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()) {
+                if let Some(status) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) {
                     self.status = status;
                 }
                 continue;
@@ -293,18 +288,14 @@ impl Entry {
         // All tags of `HttpLogEntry` take one byte.
         let number_len = |value: u64| if value == 0 { 0 } else { 1 + wire::varint_len(value) };
         let protocol = enum_value(self.protocol);
-        let texts = [&self.scheme, &self.host, &self.path, &self.method];
         let len = number_len(protocol)
             + number_len(self.status.into())
-            + texts.iter().map(|text| wire::string_len(text)).sum::<usize>()
+            + self.request.len()
             + self.headers.len()
             + self.findings.len();
         wire::delimited(out, field::HTTP, len);
         wire::number(out, field::http::PROTOCOL, protocol);
-        wire::string(out, field::http::SCHEME, &self.scheme);
-        wire::string(out, field::http::HOST, &self.host);
-        wire::string(out, field::http::PATH, &self.path);
-        wire::string(out, field::http::METHOD, &self.method);
+        out.extend_from_slice(&self.request);
         out.extend_from_slice(&self.headers);
         wire::number(out, field::http::STATUS, self.status.into());
         out.extend_from_slice(&self.findings);
@@ -312,14 +303,15 @@ impl Entry {
 
     fn request_headers<'h>(&mut self, headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>) {
         let mut identified = false;
+        self.headers.clear();
         self.request_id.clear();
         for (name, value) in headers {
-            let place = match name {
-                b":path" => &mut self.path,
-                b":method" => &mut self.method,
-                b":authority" => &mut self.host,
+            let part = match name {
+                b":path" => field::http::PATH,
+                b":method" => field::http::METHOD,
+                b":authority" => field::http::HOST,
                 // Envoy's router sets ":scheme" by the upstream's protocol; the client's is in this header.
-                b"x-forwarded-proto" => &mut self.scheme,
+                b"x-forwarded-proto" => field::http::SCHEME,
                 _ => {
                     if name == REQUEST_ID && !identified {
                         identified = true;
@@ -329,7 +321,7 @@ impl Entry {
                     continue;
                 }
             };
-            replace(place, &wire::text(value));
+            wire::text_field(&mut self.request, part, &wire::text(value));
         }
     }
 

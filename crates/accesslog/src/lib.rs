@@ -1,15 +1,17 @@
 //! Access log entries and the socket they go to.
 //!
 //! An [`Entry`] collects what is known of one request and encodes it as a `cilium.LogEntry`; a [`Queue`] takes it from the
-//! worker, and its thread has a [`Sender`] pass it to whoever listens on a `SOCK_SEQPACKET` Unix socket: the Cilium agent,
-//! or `cilium-proxy observe`. No worker waits: what finds no room is dropped and counted.
+//! worker, and its thread has a [`Sender`] pass it to whoever listens on a Unix socket: the Cilium agent, the standalone
+//! proxy's control plane, or `cilium-proxy observe`. No worker waits: what finds no room is dropped and counted.
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod entry;
 mod queue;
 mod sender;
 mod stats;
+mod transport;
 mod trim;
 mod wire;
 

@@ -10,9 +10,10 @@ use std::{io, mem};
 
 use cilium_proto::cilium::EntryType;
 
+use crate::batch::{Batch, Entries};
 use crate::entry::Entry;
 use crate::sender::Sender;
-use crate::stats::{Dropped, Stats};
+use crate::stats::{Counters, Dropped, Stats};
 
 /// Bytes that may wait for the thread. A receiver that is slower than its workers loses what comes then.
 const CAPACITY: usize = 4 << 20;
@@ -36,8 +37,8 @@ pub struct Queue {
 
 #[derive(Debug)]
 struct Shared {
-    sender: Arc<Sender>,
     waiting: Mutex<Batch>,
+    counters: Arc<Counters>,
     /// The thread sleeps until it is woken.
     parked: AtomicBool,
     /// Nobody holds the queue any more.
@@ -45,15 +46,8 @@ struct Shared {
     thread: OnceLock<Thread>,
 }
 
-/// Encoded entries, one after the other.
-#[derive(Debug, Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
 impl Queue {
-    /// The queue of `path`, shared with everyone who has it open; see [`Sender::open`].
+    /// The queue of `path`, shared with everyone who has it open; see [`Sender::new`].
     ///
     /// Fails when the system refuses a thread.
     pub fn open(path: &Path) -> io::Result<Arc<Self>> {
@@ -62,15 +56,16 @@ impl Queue {
             return Ok(queue);
         }
         queues.retain(|_, queue| queue.strong_count() > 0);
+        let sender = Sender::new(path);
         let shared = Arc::new(Shared {
-            sender: Sender::open(path),
             waiting: Mutex::default(),
+            counters: Arc::clone(sender.counters()),
             parked: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             thread: OnceLock::new(),
         });
         let own = Arc::clone(&shared);
-        let handle = thread::Builder::new().name("access-log".to_owned()).spawn(move || own.run())?;
+        let handle = thread::Builder::new().name("access-log".to_owned()).spawn(move || own.run(sender))?;
         // Set once, right here.
         let _ = shared.thread.set(handle.thread().clone());
         let queue = Arc::new(Self { shared });
@@ -86,12 +81,11 @@ impl Queue {
             if waiting.bytes.len() >= CAPACITY {
                 drop(waiting);
                 entry.mark_logged(kind);
-                shared.sender.count_dropped(Dropped::Full);
+                shared.counters.dropped(Dropped::Full);
                 return;
             }
             entry.encode(kind, &mut waiting.bytes);
-            let end = waiting.bytes.len();
-            waiting.ends.push(end);
+            waiting.end_entry();
         }
         shared.wake();
     }
@@ -99,7 +93,7 @@ impl Queue {
     /// What became of the entries so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.sender.stats()
+        self.shared.counters.read()
     }
 }
 
@@ -124,45 +118,45 @@ impl Shared {
         }
     }
 
-    fn run(&self) {
+    fn run(&self, mut sender: Sender) {
         let mut batch = Batch::default();
         loop {
             mem::swap(&mut batch, &mut *self.waiting());
-            if batch.ends.is_empty() {
+            if batch.is_empty() {
                 if self.ended.load(Ordering::SeqCst) {
                     return;
                 }
                 self.parked.store(true, Ordering::SeqCst);
                 // Whoever added an entry before the store did not wake this thread.
-                if self.waiting().ends.is_empty() && !self.ended.load(Ordering::SeqCst) {
+                if self.waiting().is_empty() && !self.ended.load(Ordering::SeqCst) {
                     thread::park();
                 }
                 self.parked.store(false, Ordering::SeqCst);
                 continue;
             }
-            self.send(&batch);
-            batch.bytes.clear();
-            batch.ends.clear();
+            self.send(&mut sender, batch.entries());
+            batch.clear();
             thread::sleep(GATHER);
         }
     }
 
-    fn send(&self, batch: &Batch) {
-        let mut start = 0;
-        for &end in &batch.ends {
-            self.send_one(&batch.bytes[start..end]);
-            start = end;
+    fn send(&self, sender: &mut Sender, mut entries: Entries<'_>) {
+        let mut attempts = 0;
+        while !entries.is_empty() {
+            let gone = match sender.send_first(&entries) {
+                Ok(sent) => sent,
+                Err(Dropped::Full) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    thread::sleep(GATHER);
+                    continue;
+                }
+                Err(reason) => {
+                    self.counters.dropped(reason);
+                    1
+                }
+            };
+            entries.skip(gone);
+            attempts = 0;
         }
-    }
-
-    fn send_one(&self, packet: &[u8]) {
-        for _ in 0..ATTEMPTS {
-            match self.sender.attempt(packet) {
-                Err(Dropped::Full) => thread::sleep(GATHER),
-                Err(reason) => return self.sender.count_dropped(reason),
-                Ok(()) => return,
-            }
-        }
-        self.sender.count_dropped(Dropped::Full);
     }
 }

@@ -35,7 +35,7 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// Counts since the sender was opened.
+/// Counts since the sender was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Entries sent, cut ones included.
@@ -75,17 +75,20 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn add(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn dropped(&self, reason: Dropped) {
-        Self::add(match reason {
-            Dropped::Absent => &self.absent,
-            Dropped::Full => &self.full,
-            Dropped::Oversized => &self.oversized,
-            Dropped::Failed => &self.failed,
-        });
+        Self::add(
+            match reason {
+                Dropped::Absent => &self.absent,
+                Dropped::Full => &self.full,
+                Dropped::Oversized => &self.oversized,
+                Dropped::Failed => &self.failed,
+            },
+            1,
+        );
     }
 
     pub(crate) fn read(&self) -> Stats {

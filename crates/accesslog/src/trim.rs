@@ -1,4 +1,4 @@
-//! Entries that do not fit into a packet.
+//! Entries that are too large for their transport.
 
 use cilium_proto::cilium::log_entry::L7;
 use cilium_proto::cilium::{HttpLogEntry, KeyValue, L7LogEntry, LogEntry};
@@ -17,17 +17,17 @@ const KEPT_TEXT: usize = 256;
 /// Room for the mark: tag, lengths, name and a decimal number.
 const MARK_ROOM: usize = MARK.len() + 28;
 
-/// Cuts `entry` so that it fits into a packet; false when that cannot be done.
+/// Cuts `entry` so that it has at most `limit` bytes; false when that cannot be done.
 ///
 /// Goes first what the entry can best do without: values of headers from the last to the first ("x-request-id" excepted),
 /// then whole headers, then values of rejected and missing headers, then these headers, then the ends of path, host,
 /// rule and all other texts beyond [`KEPT_TEXT`] bytes. Identities, addresses, status and time stay.
-pub(crate) fn trim(entry: &mut LogEntry) -> bool {
+pub(crate) fn trim(entry: &mut LogEntry, limit: usize) -> bool {
     let size = entry.encoded_len();
-    if size <= MAX_PACKET {
+    if size <= limit {
         return true;
     }
-    let mut cut = Cut { excess: size + MARK_ROOM - MAX_PACKET };
+    let mut cut = Cut { excess: size + MARK_ROOM - limit };
     match &mut entry.l7 {
         Some(L7::Http(http)) => cut.http(http, size),
         Some(L7::GenericL7(l7)) => cut.generic(l7, size),
@@ -46,7 +46,7 @@ pub(crate) fn trim(entry: &mut LogEntry) -> bool {
     {
         cut.text(text);
     }
-    entry.encoded_len() <= MAX_PACKET
+    entry.encoded_len() <= limit
 }
 
 /// Bytes still to be saved. Lengths and tags are not counted, so what is saved is rather more.

@@ -36,9 +36,18 @@ pub(crate) fn delimited(out: &mut Vec<u8>, number: u32, len: usize) {
 /// `value` must be UTF-8, see [`text`].
 pub(crate) fn string(out: &mut Vec<u8>, number: u32, value: &[u8]) {
     if !value.is_empty() {
-        delimited(out, number, value.len());
-        out.extend_from_slice(value);
+        text_field(out, number, value);
     }
+}
+
+/// Appends field `number`, also if it is empty.
+pub(crate) fn text_field(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    if let (Some(tag), Some(len)) = (short_tag(number), short(value.len())) {
+        out.extend_from_slice(&[tag, len]);
+    } else {
+        delimited(out, number, value.len());
+    }
+    out.extend_from_slice(value);
 }
 
 /// Appends field `number` as a `cilium.KeyValue`, whatever bytes `key` and `value` hold.
@@ -46,9 +55,25 @@ pub(crate) fn key_value(out: &mut Vec<u8>, number: u32, key: &[u8], value: &[u8]
     let (key, value) = (text(key), text(value));
     let len = string_len(&key) + string_len(&value);
     out.reserve(len + 12);
-    delimited(out, number, len);
-    string(out, 1, &key);
+    // The usual header takes one byte for every tag and length.
+    if let (Some(tag), Some(len), Some(key_len @ 1..)) = (short_tag(number), short(len), short(key.len())) {
+        out.extend_from_slice(&[tag, len, 1 << 3 | 2, key_len]);
+        out.extend_from_slice(&key);
+    } else {
+        delimited(out, number, len);
+        string(out, 1, &key);
+    }
     string(out, 2, &value);
+}
+
+/// The tag of a length-delimited field, if it takes one byte.
+fn short_tag(number: u32) -> Option<u8> {
+    short(usize::try_from(number << 3 | 2).ok()?)
+}
+
+/// A varint of one byte.
+fn short(value: usize) -> Option<u8> {
+    u8::try_from(value).ok().filter(|value| *value < 0x80)
 }
 
 /// `value` as UTF-8.
@@ -56,8 +81,8 @@ pub(crate) fn key_value(out: &mut Vec<u8>, number: u32, key: &[u8], value: &[u8]
 /// HTTP allows any byte from 0x80 in header values, protobuf strings do not: a receiver drops an entry with one. What is
 /// not UTF-8 becomes U+FFFD, so that no client can keep its requests out of the log.
 pub(crate) fn text(value: &[u8]) -> Cow<'_, [u8]> {
-    // Much faster than a lossy conversion for what is valid, which nearly everything is.
-    if std::str::from_utf8(value).is_ok() {
+    // Nearly everything is ASCII, and what is valid is much cheaper to see than to convert.
+    if value.is_ascii() || std::str::from_utf8(value).is_ok() {
         Cow::Borrowed(value)
     } else {
         Cow::Owned(String::from_utf8_lossy(value).into_owned().into_bytes())

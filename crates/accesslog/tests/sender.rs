@@ -4,7 +4,6 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use cilium_accesslog::{Connection, Dropped, Entry, EntryType, HttpProtocol, LogEntry, MARK, MAX_PACKET, Sender};
@@ -35,6 +34,12 @@ fn receive(socket: &OwnedFd) -> Vec<u8> {
     packet
 }
 
+fn encoded(entry: &mut Entry, kind: EntryType) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    entry.encode(kind, &mut encoded);
+    encoded
+}
+
 fn directory() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access_log.sock");
@@ -42,7 +47,7 @@ fn directory() -> (tempfile::TempDir, PathBuf) {
 }
 
 /// Sends until the receiver that is there now got it: the next attempt to connect may not be due yet.
-fn send_until_connected(sender: &Sender, packet: &[u8]) {
+fn send_until_connected(sender: &mut Sender, packet: &[u8]) {
     while sender.send(packet).is_err() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -52,13 +57,13 @@ fn send_until_connected(sender: &Sender, packet: &[u8]) {
 fn each_entry_is_one_packet() {
     let (_directory, path) = directory();
     let listener = listen(&path, 4);
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     let mut entry = Entry::new();
     let headers = [(&b":path"[..], &b"/"[..])];
     entry.init_from_request(&Connection::default(), 1, HttpProtocol::Http11, headers);
-    sender.log(&mut entry, EntryType::Request).unwrap();
+    sender.send(&encoded(&mut entry, EntryType::Request)).unwrap();
     entry.update_from_response(2, [(&b":status"[..], &b"200"[..])]);
-    sender.log(&mut entry, EntryType::Response).unwrap();
+    sender.send(&encoded(&mut entry, EntryType::Response)).unwrap();
 
     let receiver = accept(&listener);
     let first = LogEntry::decode(receive(&receiver).as_slice()).unwrap();
@@ -72,7 +77,7 @@ fn each_entry_is_one_packet() {
 #[test]
 fn without_receiver_entries_are_dropped_as_absent() {
     let (_directory, path) = directory();
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     for _ in 0..3 {
         assert_eq!(sender.send(b""), Err(Dropped::Absent));
     }
@@ -83,12 +88,12 @@ fn without_receiver_entries_are_dropped_as_absent() {
 fn a_socket_that_nobody_listens_on_is_absent_too() {
     let (_directory, path) = directory();
     drop(listen(&path, 1));
-    assert_eq!(Sender::open(&path).send(b"x"), Err(Dropped::Absent));
+    assert_eq!(Sender::new(&path).send(b"x"), Err(Dropped::Absent));
 }
 
 #[test]
 fn a_path_too_long_for_a_socket_fails() {
-    let sender = Sender::open(Path::new(&format!("/{}", "x".repeat(200))));
+    let mut sender = Sender::new(Path::new(&format!("/{}", "x".repeat(200))));
     assert_eq!(sender.send(b"x"), Err(Dropped::Failed));
 }
 
@@ -96,7 +101,7 @@ fn a_path_too_long_for_a_socket_fails() {
 fn a_slow_receiver_loses_entries_and_gets_later_ones() {
     let (_directory, path) = directory();
     let listener = listen(&path, 1);
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     let packet = [0; 1000];
     let mut sent = 0_u32;
     let dropped = loop {
@@ -129,7 +134,7 @@ fn a_full_backlog_is_not_waited_for() {
         }
         waiting.push(socket);
     }
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     assert_eq!(sender.send(b"x"), Err(Dropped::Full));
     drop(listener);
 }
@@ -138,7 +143,7 @@ fn a_full_backlog_is_not_waited_for() {
 fn a_receiver_that_comes_back_gets_entries_again() {
     let (_directory, path) = directory();
     let listener = listen(&path, 4);
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     sender.send(b"one").unwrap();
     let receiver = accept(&listener);
     assert_eq!(receive(&receiver), b"one");
@@ -147,7 +152,7 @@ fn a_receiver_that_comes_back_gets_entries_again() {
     assert_eq!(sender.send(b"lost"), Err(Dropped::Absent));
 
     let listener = listen(&path, 4);
-    send_until_connected(&sender, b"two");
+    send_until_connected(&mut sender, b"two");
     assert_eq!(receive(&accept(&listener)), b"two");
     assert_eq!(sender.stats().connects, 2);
 }
@@ -156,55 +161,12 @@ fn a_receiver_that_comes_back_gets_entries_again() {
 fn an_entry_outlives_a_receiver_that_restarted_in_between() {
     let (_directory, path) = directory();
     let listener = listen(&path, 4);
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     sender.send(b"one").unwrap();
     drop((accept(&listener), listener));
     let listener = listen(&path, 4);
     assert_eq!(sender.send(b"two"), Ok(()));
     assert_eq!(receive(&accept(&listener)), b"two");
-}
-
-#[test]
-fn a_path_has_one_sender_while_it_is_in_use() {
-    let (_directory, path) = directory();
-    let first = Sender::open(&path);
-    assert!(Arc::ptr_eq(&first, &Sender::open(&path)));
-    first.send(b"x").unwrap_err();
-    drop(first);
-    assert_eq!(Sender::open(&path).stats().dropped(), 0);
-}
-
-#[test]
-fn workers_share_a_sender_without_losing_entries() {
-    let (_directory, path) = directory();
-    let listener = listen(&path, 4);
-    let sender = Sender::open(&path);
-    send_until_connected(&sender, b"first");
-    let receiver = accept(&listener);
-    let reader = std::thread::spawn(move || {
-        let mut packets = 0_u64;
-        while receive(&receiver) != b"end" {
-            packets += 1;
-        }
-        packets
-    });
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..500 {
-                    let _ = sender.send(&[1; 64]);
-                }
-            });
-        }
-    });
-    while sender.send(b"end").is_err() {
-        std::thread::yield_now();
-    }
-    let packets = reader.join().unwrap();
-    let stats = sender.stats();
-    // The end itself was sent and is not among the packets read.
-    assert_eq!(stats.sent - 1, packets);
-    assert_eq!(stats.connects, 1);
 }
 
 fn pair(key: &str, value: String) -> KeyValue {
@@ -214,7 +176,7 @@ fn pair(key: &str, value: String) -> KeyValue {
 fn through_socket(entry: &LogEntry) -> LogEntry {
     let (_directory, path) = directory();
     let listener = listen(&path, 4);
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     sender.send(&entry.encode_to_vec()).unwrap();
     let packet = receive(&accept(&listener));
     assert!(packet.len() <= MAX_PACKET, "{} bytes", packet.len());
@@ -292,7 +254,7 @@ fn kafka_topics_are_cut_from_the_end() {
 fn what_cannot_be_cut_is_dropped_as_oversized() {
     let (_directory, path) = directory();
     let _listener = listen(&path, 4);
-    let sender = Sender::open(&path);
+    let mut sender = Sender::new(&path);
     assert_eq!(sender.send(&[0xff; MAX_PACKET + 1]), Err(Dropped::Oversized));
     assert_eq!(sender.stats().oversized, 1);
 }

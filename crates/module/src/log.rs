@@ -14,11 +14,12 @@ use cilium_policy::HeaderLog;
 const KEPT: usize = 256;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "entries move in and out: a pointer is cheaper to move than an entry")]
+    static SPARE: RefCell<Vec<Box<Entry>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An entry that goes back to its worker's spare ones.
-pub(crate) struct PooledEntry(Option<Entry>);
+pub(crate) struct PooledEntry(Option<Box<Entry>>);
 
 impl PooledEntry {
     pub(crate) fn new() -> Self {
