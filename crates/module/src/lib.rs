@@ -3,7 +3,7 @@
 //! One file per extension: `bootstrap` (policy channel, admin path, statistics), `bpf_metadata` (who talks to whom),
 //! `network` (may they), `l7policy` (may this request), `websocket` (TCP in a websocket, and out of it). What they
 //! share: `metadata` (the decisions of `bpf_metadata`, without Envoy), `identities` (where they come from), `target` and
-//! `balanced` (what policy is asked about), `tls_choice` (how connections are carried), `enforced` (the state they read),
+//! `balanced` (what policy is asked about), `known` (what the network filter leaves for the HTTP filter), `tls_choice` (how connections are carried), `enforced` (the state they read),
 //! `log` (entries).
 
 #![deny(unsafe_code)]
@@ -13,6 +13,7 @@ mod bootstrap;
 mod bpf_metadata;
 mod enforced;
 mod identities;
+mod known;
 mod l7policy;
 mod log;
 mod metadata;

@@ -22,6 +22,7 @@ use cilium_policy::HeaderLog;
 
 use crate::balanced::Balanced;
 use crate::enforced;
+use crate::known::Known;
 use crate::l7policy::config::Config;
 use crate::l7policy::exchange::Exchange;
 use crate::l7policy::headers::RequestHeaders;
@@ -55,10 +56,6 @@ struct Filter {
 }
 
 /// The entry that the request fills and the response completes.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most requests have one of their own: a box would be one allocation more"
-)]
 enum Record {
     /// No access log, or an upstream filter, which leaves the entry to the downstream one.
     None,
@@ -119,19 +116,19 @@ impl Filter {
     fn enforce(&self, stream: &mut Stream<'_>) -> Result<(), Refusal> {
         let (info, headers) = stream.headers(HeaderKind::Request);
         let mut headers = RequestHeaders::new(headers);
-        let context = info.filter_state(Context::KEY).ok_or(Refusal::Error("Cilium policy filter state not found"))?;
-        let context = Context::decode(context).ok_or(Refusal::Error("Cilium policy filter state is broken"))?;
-        let destination_text = info.attribute(Attribute::DestinationAddress).unwrap_or_default();
-        let destination = destination_text.parse().map_err(|_| Refusal::Error("the destination is no IP address"))?;
+        let known = known(info)?;
+        let context = known.context();
         let state = enforced::load();
-        let target = Target::new(&context, destination, &state);
+        let target = Target::new(&context, known.destination, &state);
         let identity = target.destination_identity;
-        let mut entry = self.config.log.is_some().then(|| entry::begin(info, &context, identity, destination_text));
+        let begin = || entry::begin(info, &context, identity, &known.destination_text);
+        let server_name = info.attribute(Attribute::RequestedServerName).unwrap_or_default();
         if context.l7lb {
-            if let Some(entry) = &mut entry {
-                entry.update_from_request(identity, destination_text, headers.iter());
-            }
-            let server_name = info.attribute(Attribute::RequestedServerName).unwrap_or_default();
+            let entry = self.config.log.is_some().then(|| {
+                let mut entry = begin();
+                entry.update_from_request(identity, &known.destination_text, headers.iter());
+                entry
+            });
             let exchange = Exchange::open(entry, self.config.log.as_ref(), server_name);
             drop(headers);
             let left = stream.set_filter_state(exchange::KEY, &exchange.token());
@@ -139,17 +136,22 @@ impl Filter {
             return if left { Ok(()) } else { Err(Refusal::Error("Envoy refused the filter state")) };
         }
 
-        let port = context.policy(&state, context.pod).port(target.direction, target.port);
+        let policy = context.policy(&state, context.pod);
+        let port = policy.port(target.direction, target.port);
         let mut findings = HeaderLog::default();
         // Policy may have changed since the connection was allowed.
-        let server_name = info.attribute(Attribute::RequestedServerName).unwrap_or_default();
-        let mut verdict = port.network(context.proxy_id, target.remote, server_name);
-        if verdict.allowed {
-            verdict = port.http(context.proxy_id, target.remote, &mut headers, &mut findings);
-        }
+        let connection = known.allowed(policy, target.remote, server_name, || {
+            let verdict = port.network(context.proxy_id, target.remote, server_name);
+            if verdict.allowed { Ok(()) } else { Err(verdict) }
+        });
+        let verdict = match connection {
+            Ok(()) => port.http(context.proxy_id, target.remote, &mut headers, &mut findings),
+            Err(denied) => denied,
+        };
         let reason = (!verdict.allowed).then(|| verdict.reason.describe(context.pod).to_string());
-        if let (Some(queue), Some(mut entry)) = (&self.config.log, entry) {
-            entry.update_from_request(identity, destination_text, headers.iter());
+        if let Some(queue) = &self.config.log {
+            let mut entry = begin();
+            entry.update_from_request(identity, "", headers.iter());
             log::add_findings(&mut entry, &findings);
             entry.set_rule(reason.as_deref().or_else(|| verdict.reason.rule()).unwrap_or_default());
             queue.log(&mut entry, if verdict.allowed { EntryType::Request } else { EntryType::Denied });
@@ -217,6 +219,18 @@ impl Filter {
             Record::Shared(exchange) => Some(act(queue, exchange.entry.try_borrow_mut().ok()?.as_mut()?)),
         }
     }
+}
+
+/// What is known of the stream's connection, from the filter state where no `cilium.network` noted it.
+fn known(info: StreamInfo<'_>) -> Result<Rc<Known>, Refusal> {
+    if let Some(known) = info.connection_id().and_then(Known::find) {
+        return Ok(known);
+    }
+    let context = info.filter_state(Context::KEY).ok_or(Refusal::Error("Cilium policy filter state not found"))?;
+    let context = Context::decode(context).ok_or(Refusal::Error("Cilium policy filter state is broken"))?;
+    let destination = info.attribute(Attribute::DestinationAddress).and_then(|text| text.parse().ok());
+    let destination = destination.ok_or(Refusal::Error("the destination is no IP address"))?;
+    Ok(Rc::new(Known::new(&context, destination)))
 }
 
 fn is_grpc(stream: &mut Stream<'_>) -> bool {

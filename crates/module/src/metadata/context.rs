@@ -1,6 +1,7 @@
 //! The part of the metadata that a connection's filters read, as bytes in Envoy's filter state.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cilium_channel::State;
 use cilium_policy::EndpointPolicy;
@@ -97,7 +98,7 @@ impl<'c> Context<'c> {
     }
 
     /// The policy of that name, in the eyes of the connection's listener.
-    pub(crate) fn policy<'s>(&self, state: &'s State, name: &str) -> &'s EndpointPolicy {
+    pub(crate) fn policy<'s>(&self, state: &'s State, name: &str) -> &'s Arc<EndpointPolicy> {
         let name = if self.identities == Source::NOBODY { "" } else { name };
         state.policies.policy(name, self.allow_egress)
     }

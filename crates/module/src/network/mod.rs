@@ -6,7 +6,7 @@ mod enforcement;
 mod options;
 mod parser;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use prost::Message as _;
 use crate::balanced::Balanced;
 use crate::enforced;
 use crate::identities::Source;
+use crate::known::{Known, Place};
 use crate::log::{self, PooledEntry};
 use crate::metadata::{Context, UpstreamSocket};
 use crate::network::connected::Waiting;
@@ -58,6 +59,7 @@ impl NetworkFilterFactory for Factory {
             parser_log: self.parser_log.clone(),
             phase: RefCell::new(Phase::Judged),
             parser: RefCell::new(None),
+            known: OnceCell::new(),
         })
     }
 }
@@ -78,6 +80,8 @@ struct Filter {
     phase: RefCell<Phase>,
     /// Judges what passes once the connection may be.
     parser: RefCell<Option<Parser>>,
+    /// The connection's place among those that HTTP filters find.
+    known: OnceCell<Place>,
 }
 
 impl NetworkFilter for Filter {
@@ -123,6 +127,9 @@ impl Filter {
             return Ok(());
         }
         self.judge(connection, &context)?;
+        if let (Ok(own), Some(destination)) = (self::context(connection), connection.local_address()) {
+            self.known.get_or_init(|| Place::new(connection.id(), Known::new(&own, destination)));
+        }
         pass_server_name(connection);
         Ok(())
     }
