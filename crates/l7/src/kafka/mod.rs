@@ -1,8 +1,9 @@
 //! Kafka, every API and version that the `kafka-protocol` crate knows.
 //!
-//! A denied request is answered with the error of its API and version, after the replies to the requests before it. A denied metadata
-//! request is sent on without its topics, and they are added to the reply with an authorization error: a client needs the brokers to
-//! make anything of it. A server is made out to know no newer versions than can be read here. Topic ids (newer Fetch and Produce) are resolved by the metadata replies that passed.
+//! A denied request is answered with the error of its API and version, after the replies to the requests before it. A request for
+//! metadata is cut to the topics that are allowed, and the others are added to the reply with an authorization error: a client needs
+//! the brokers to make anything of it. A server is made out to know no newer versions than can be read here. Topic ids (newer Fetch
+//! and Produce) are resolved by the metadata replies that passed.
 
 mod api;
 mod decode;

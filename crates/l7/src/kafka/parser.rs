@@ -1,6 +1,7 @@
 //! The parser of one Kafka connection.
 
 use bytes::BytesMut;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, RequestHeader};
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -61,8 +62,8 @@ enum Kind {
     Versions,
     /// The reply names topic ids.
     Metadata,
-    /// The reply is to get these topics, with an authorization error.
-    DeniedMetadata(Vec<String>),
+    /// The reply is to have no other topics than the policy allows, and these, with an authorization error.
+    PartOfMetadata(Vec<String>),
     /// The reply may start a session with the request's topics.
     NewSession,
 }
@@ -219,6 +220,13 @@ impl Kafka {
             idempotence: named.idempotence,
         };
         let decision = context.decide(&request::Request::Kafka(&request));
+        if !decision.allowed
+            && api_key == ApiKey::Metadata
+            && !unknown_id
+            && let Some(op) = self.part_of_metadata(context, frame, &request)
+        {
+            return op;
+        }
         let error = if decision.allowed { 0 } else { code };
         context.log_decision(&decision, L7::Kafka(entry(&request, frame.correlation_id, error)));
         if decision.allowed {
@@ -241,14 +249,6 @@ impl Kafka {
         if named.no_reply {
             return Op::Drop(frame.length);
         }
-        if api_key == ApiKey::Metadata && frame.version >= 1 && !request.any_topic {
-            let without = Request { topics: Vec::new(), ..request.clone() };
-            if context.decide(&request::Request::Kafka(&without)).allowed
-                && let Some(op) = self.replace_metadata(context, frame, &request)
-            {
-                return op;
-            }
-        }
         match denial(api_key, frame.version, frame.correlation_id, frame.body, code) {
             Some(reply) => self.answer(context, &reply, frame.length),
             None => context.fail(
@@ -258,20 +258,46 @@ impl Kafka {
         }
     }
 
-    /// Asks for metadata without topics instead.
-    fn replace_metadata(&mut self, context: &mut Context<'_>, frame: &Frame<'_>, request: &Request) -> Option<Op> {
+    /// Asks for metadata of the allowed topics alone: a client needs the brokers, and one denied topic must not hide others. As at a
+    /// broker, a request for all topics is one for all that are allowed.
+    fn part_of_metadata(&mut self, context: &mut Context<'_>, frame: &Frame<'_>, request: &Request) -> Option<Op> {
+        let mut without = Request { any_topic: false, ..request.clone() };
+        let topics = std::mem::take(&mut without.topics);
+        if !allows(context, &without) {
+            return None;
+        }
+        let id = frame.correlation_id;
+        if request.any_topic {
+            context.log(EntryType::Request, L7::Kafka(entry(request, id, 0)));
+            let kind = Kind::PartOfMetadata(Vec::new());
+            return Some(self.send(context, Sent { request: without, correlation_id: id, kind }, frame.length));
+        }
+        if frame.version == 0 {
+            return None;
+        }
+        let (allowed, denied): (Vec<_>, Vec<_>) =
+            topics.into_iter().partition(|topic| allows_topic(context, &mut without, topic));
         let header = RequestHeader::default()
             .with_request_api_key(frame.api_key)
             .with_request_api_version(frame.version)
-            .with_correlation_id(frame.correlation_id)
+            .with_correlation_id(id)
             .with_client_id(Some(StrBytes::from_string(frame.client_id.clone())));
+        let named = |topic: &String| {
+            MetadataRequestTopic::default().with_name(Some(StrBytes::from_string(topic.clone()).into()))
+        };
+        let body = decode::<MetadataRequest>(frame.body, frame.version)?;
+        let body = body.with_topics(Some(allowed.iter().map(named).collect()));
         let mut message = BytesMut::from(&[0; 4][..]);
         header.encode(&mut message, ApiKey::Metadata.request_header_version(frame.version)).ok()?;
-        MetadataRequest::default().with_topics(Some(Vec::new())).encode(&mut message, frame.version).ok()?;
+        body.encode(&mut message, frame.version).ok()?;
         let length = i32::try_from(message.len() - 4).ok()?;
         message[..4].copy_from_slice(&length.to_be_bytes());
-        let kind = Kind::DeniedMetadata(request.topics.clone());
-        self.pipeline.expect(Sent { request: request.clone(), correlation_id: frame.correlation_id, kind }).ok()?;
+        context.log(EntryType::Denied, L7::Kafka(KafkaEntry { topics: denied.clone(), ..entry(&without, id, TOPIC) }));
+        if !allowed.is_empty() {
+            context.log(EntryType::Request, L7::Kafka(KafkaEntry { topics: allowed, ..entry(&without, id, 0) }));
+        }
+        let kind = Kind::PartOfMetadata(denied);
+        self.pipeline.expect(Sent { request: request.clone(), correlation_id: id, kind }).ok()?;
         self.dropping = Some(frame.length);
         context.inject(false, &message);
         Some(Op::Inject(message.len()))
@@ -295,7 +321,7 @@ impl Kafka {
         let needed = match sent.kind {
             Kind::Plain => PEEK,
             Kind::NewSession => length.min(FETCH_HEAD),
-            Kind::Versions | Kind::Metadata | Kind::DeniedMetadata(_) => length,
+            Kind::Versions | Kind::Metadata | Kind::PartOfMetadata(_) => length,
         };
         if data.len() < needed {
             return Op::More(needed - data.len());
@@ -311,12 +337,14 @@ impl Kafka {
             Kind::NewSession => self.learn_session(&data[..needed], sent.request),
             Kind::Metadata => {
                 if let Some(response) = metadata(&data[..length], version) {
-                    let topics = response.topics.iter();
-                    let topics = topics.filter_map(|topic| Some((topic.topic_id, topic.name.as_ref()?.to_string())));
-                    self.ids.learn(&self.scope, topics);
+                    self.learn_topics(&response);
                 }
             }
-            Kind::DeniedMetadata(topics) => return self.add_topics(context, &data[..length], version, topics),
+            Kind::PartOfMetadata(denied) => {
+                let reply = metadata(&data[..length], version)
+                    .and_then(|response| self.filter_topics(context, response, &sent.request, denied, correlation_id));
+                return self.replace_reply(context, length, reply, "a malformed metadata reply");
+            }
         }
         Op::Pass(length)
     }
@@ -335,19 +363,28 @@ impl Kafka {
         }
     }
 
-    fn add_topics(&mut self, context: &mut Context<'_>, frame: &[u8], version: i16, topics: Vec<String>) -> Op {
-        let correlation_id = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
-        let reply = metadata(frame, version).and_then(|mut response| {
-            response.topics = topics
-                .into_iter()
-                .map(|name| {
-                    let name = Some(StrBytes::from_string(name).into());
-                    MetadataResponseTopic::default().with_name(name).with_error_code(TOPIC)
-                })
-                .collect();
-            message(&response, ApiKey::Metadata, version, correlation_id)
-        });
-        self.replace_reply(context, frame.len(), reply, "a malformed metadata reply")
+    fn learn_topics(&self, response: &MetadataResponse) {
+        let topics = response.topics.iter();
+        let topics = topics.filter_map(|topic| Some((topic.topic_id, topic.name.as_ref()?.to_string())));
+        self.ids.learn(&self.scope, topics);
+    }
+
+    fn filter_topics(
+        &self,
+        context: &Context<'_>,
+        mut response: MetadataResponse,
+        request: &Request,
+        denied: Vec<String>,
+        correlation_id: i32,
+    ) -> Option<Vec<u8>> {
+        let mut about = Request { topics: Vec::new(), ..request.clone() };
+        response.topics.retain(|topic| topic.name.as_ref().is_some_and(|name| allows_topic(context, &mut about, name)));
+        self.learn_topics(&response);
+        response.topics.extend(denied.into_iter().map(|name| {
+            let name = Some(StrBytes::from_string(name).into());
+            MetadataResponseTopic::default().with_name(name).with_error_code(TOPIC)
+        }));
+        message(&response, ApiKey::Metadata, request.api_version, correlation_id)
     }
 
     fn replace_reply(&mut self, context: &mut Context<'_>, length: usize, by: Option<Vec<u8>>, problem: &str) -> Op {
@@ -356,6 +393,17 @@ impl Kafka {
         context.inject(true, &reply);
         Op::Inject(reply.len())
     }
+}
+
+fn allows(context: &Context<'_>, request: &Request) -> bool {
+    context.decide(&request::Request::Kafka(request)).allowed
+}
+
+/// Whether a request would be allowed if it were about this topic. The request has this topic afterwards.
+fn allows_topic(context: &Context<'_>, request: &mut Request, topic: &str) -> bool {
+    request.topics.clear();
+    request.topics.push(topic.to_owned());
+    allows(context, request)
 }
 
 /// Decodes a metadata reply.

@@ -5,8 +5,9 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, FetchRequest, FetchResponse, HeartbeatRequest, HeartbeatResponse,
-    InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader,
+    ApiKey, ApiVersionsRequest, DescribeTopicPartitionsRequest, FetchRequest, FetchResponse, HeartbeatRequest,
+    HeartbeatResponse, InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    RequestHeader,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use proptest::prelude::*;
@@ -124,11 +125,48 @@ fn denied_metadata_has_the_brokers_and_the_error() {
     }
 }
 
+fn metadata_reply(topics: &[&str], version: i16) -> Vec<u8> {
+    let topic = |topic: &&str| MetadataResponseTopic::default().with_name(Some(name(topic)));
+    let response = MetadataResponse::default().with_topics(topics.iter().map(topic).collect());
+    message(&response, ApiKey::Metadata, version, 5).unwrap()
+}
+
+fn errors(reply: &[u8], version: i16) -> Vec<(String, i16)> {
+    let response = decode::<MetadataResponse>(body(reply, version >= 9), version).unwrap();
+    let topics = response.topics.into_iter();
+    topics.map(|topic| (topic.name.unwrap().to_string(), topic.error_code)).collect()
+}
+
 #[test]
-fn all_topics_need_a_rule_for_all_topics() {
-    let all = request(ApiKey::Metadata, 9, 1, &MetadataRequest::default().with_topics(None));
-    assert_eq!(Harness::kafka(&[topic("a")]).client(&all), b"");
+fn a_denied_topic_does_not_hide_others() {
+    for version in [1, 8, 9, 12] {
+        let mut harness = Harness::kafka(&[topic("a"), topic("b")]);
+        let asked = metadata(&["a", "secret", "b"], version, 5);
+        assert_eq!(harness.client(&asked), metadata(&["a", "b"], version, 5), "version {version}");
+        let reply = harness.server(&metadata_reply(&["a", "b"], version));
+        let expected = [("a".to_owned(), 0), ("b".to_owned(), 0), ("secret".to_owned(), 29)];
+        assert_eq!(errors(&reply, version), expected);
+        let logged: Vec<_> = harness.records.iter().map(|record| &record.kafka().topics[..]).collect();
+        assert_eq!(logged[..2], [&["secret".to_owned()][..], &["a".to_owned(), "b".to_owned()]]);
+    }
+}
+
+#[test]
+fn all_topics_are_all_that_are_allowed() {
+    let all = request(ApiKey::Metadata, 9, 5, &MetadataRequest::default().with_topics(None));
+    let mut harness = Harness::kafka(&[topic("a")]);
+    assert_eq!(harness.client(&all), all);
+    let reply = harness.server(&metadata_reply(&["secret", "a"], 9));
+    assert_eq!(errors(&reply, 9), [("a".to_owned(), 0)]);
     assert_eq!(Harness::kafka(&[keys(&[3])]).client(&all), all);
+    assert_eq!(Harness::kafka(&[keys(&[0])]).client(&all), b"");
+}
+
+#[test]
+fn other_requests_for_all_topics_need_a_rule_for_all_topics() {
+    let all = request(ApiKey::DescribeTopicPartitions, 0, 1, &DescribeTopicPartitionsRequest::default());
+    assert_eq!(Harness::kafka(&[topic("a")]).client(&all), b"");
+    assert_eq!(Harness::kafka(&[keys(&[75])]).client(&all), all);
 }
 
 fn fetch(topics: Vec<FetchTopic>, session: (i32, i32), version: i16) -> Vec<u8> {

@@ -39,9 +39,9 @@ pub(super) fn clip(frame: &[u8], version: i16) -> Option<Vec<u8>> {
     response.api_keys.retain_mut(|offered| {
         let Ok(api_key) = ApiKey::try_from(offered.api_key) else { return false };
         let VersionRange { min, max } = api_key.valid_versions();
-        offered.min_version = offered.min_version.max(min);
         offered.max_version = offered.max_version.min(max);
-        offered.min_version <= offered.max_version
+        // Servers offer some old versions in name only, to clients that insist on them.
+        offered.min_version <= offered.max_version && min <= offered.max_version
     });
     message(&response, ApiKey::ApiVersions, version, correlation_id)
 }
