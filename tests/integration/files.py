@@ -29,9 +29,9 @@ def http_rule(**fields):
 class Files:
     """proxy.yaml with one listener, and one policy."""
 
-    def __init__(self, directory, host, upstream_port, protocol="http"):
+    def __init__(self, directory, host, upstream_port, protocol="http", port=None):
         self.directory, self.host = directory, host
-        self.port, self.admin_port = free_port(host), free_port()
+        self.port, self.admin_port = port or free_port(host), free_port()
         self.upstream = f"[::1]:{upstream_port}" if ":" in host else f"127.0.0.1:{upstream_port}"
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self.url = f"http://{self.address}"

@@ -1,0 +1,84 @@
+"""Real servers and clients with a standalone proxy between them. What a server needs is fetched once into target/."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from tests.integration.addresses import CLIENT
+from tests.integration.conftest import directory, run
+from tests.integration.files import LIMIT, Files
+
+__all__ = ["directory", "run"]
+
+CACHE = Path(__file__).parents[2] / "target/tests"
+
+
+def command(name, package):
+    """The path of a program; without it the test is skipped."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install {package}")
+    return path
+
+
+def java_library(folder):
+    """The jars that the pom.xml of a folder names, fetched if it changed."""
+    maven = command("mvn", "maven")
+    pom, target = folder / "pom.xml", CACHE / folder.name
+    stamp = target / "pom.xml"
+    if not stamp.exists() or stamp.read_bytes() != pom.read_bytes():
+        shutil.rmtree(target, ignore_errors=True)
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={target / 'lib'}", "-DincludeScope=runtime"]
+        fetched = subprocess.run([maven, "-q", "-B", "-f", str(pom), *goal], capture_output=True, text=True)
+        assert fetched.returncode == 0, fetched.stdout + fetched.stderr
+        shutil.copy(pom, stamp)
+    return target / "lib"
+
+
+class Server:
+    """A process that listens on a port of 127.0.0.1."""
+
+    def __init__(self, arguments, port, log, **options):
+        self.port, self.log = port, log
+        self.output = log.open("w")
+        self.process = subprocess.Popen(arguments, stdout=self.output, stderr=subprocess.STDOUT, **options)
+
+    def wait(self, limit=120.0):
+        deadline = time.monotonic() + limit
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            alive = self.process.poll() is None and time.monotonic() < deadline
+            assert alive, f"the server does not listen:\n{self.log.read_text()[-5000:]}"
+            time.sleep(0.1)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(LIMIT)
+        self.output.close()
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    """A directory for servers. Its path is short."""
+    with tempfile.TemporaryDirectory(prefix="cs-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def service(directory):
+    """Makes proxy.yaml for a server's port, and a policy with these rules for clients on this machine."""
+
+    def make(upstream_port, rules, port=None):
+        files = Files(directory, "127.0.0.2", upstream_port, protocol="tcp", port=port)
+        files.settings["identities"][0]["cidrs"] = [f"{CLIENT}/32", "127.0.0.1/32"]
+        files.save()
+        files.policy(rules)
+        return files
+
+    return make
