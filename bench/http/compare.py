@@ -30,7 +30,8 @@ PEERS: dict[str, Start] = {
     "Envoy + RBAC, Envoy's access log": partial(peers.plain_envoy, envoy.rbac_logged),
     "Envoy + Cilium filters": partial(peers.with_module, False),
     "Envoy + Cilium filters, access log": partial(peers.with_module, True),
-    "cilium-proxy run, access log to a file": peers.standalone,
+    "cilium-proxy run": partial(peers.standalone, False),
+    "cilium-proxy run, access log to a file": partial(peers.standalone, {"file": "access.log"}),
     "HAProxy": peers.haproxy,
     "nginx": peers.nginx,
 }

@@ -129,8 +129,8 @@ def with_module(logged: bool, name: str, backend: int, directory: Path, core: in
 
 
 @contextlib.contextmanager
-def standalone(name: str, backend: int, directory: Path, core: int) -> Iterator[Peer]:
-    """`cilium-proxy run` with the ten rules as a CiliumNetworkPolicy."""
+def standalone(access_log: Any, name: str, backend: int, directory: Path, core: int) -> Iterator[Peer]:
+    """`cilium-proxy run` with the ten rules as a CiliumNetworkPolicy; `access_log` is that of proxy.yaml."""
     port, admin = free_port(), free_port()
     rules = [{"method": method, "path": path} for method, path in RULES]
     policy = {
@@ -161,7 +161,7 @@ def standalone(name: str, backend: int, directory: Path, core: int) -> Iterator[
             }
         ],
         "policies": ["policy.json"],
-        "access_log": {"file": "access.log"},
+        "access_log": access_log,
         "admin": f"{HOST}:{admin}",
         "concurrency": 1,
     }

@@ -1,8 +1,10 @@
 """What tuning leaves out and `http` of a listener brings back."""
 
+import socket
+
 import httpx
 import pytest
-from tests.integration.files import http_rule
+from tests.integration.files import LIMIT, http_rule
 from tests.integration.proxy import eventually
 
 
@@ -51,3 +53,15 @@ def test_the_upstream_is_spoken_to_as_configured(request_with, protocol, version
     reply, _ = request_with(upstream_protocol=protocol)
     assert reply.http_version == "HTTP/1.1"
     assert reply.json()["version"] == version
+
+
+def test_a_request_that_is_never_finished_is_ended(files4, run):
+    files4.settings["listeners"][0]["http"] = {"idle_timeout": "200ms"}
+    files4.save()
+    files4.policy(http_rule(method="POST"))
+    run(files4)
+    with socket.create_connection(
+        (files4.host, files4.port), timeout=LIMIT, source_address=(files4.source, 0)
+    ) as client:
+        client.sendall(b"POST /public HTTP/1.1\r\nhost: api\r\ncontent-length: 10\r\n\r\nhalf")
+        assert client.recv(4096).startswith(b"HTTP/1.1 408 ")

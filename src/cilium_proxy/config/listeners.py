@@ -89,6 +89,7 @@ def _http(fields: Fields | None) -> HttpOptions:
         envoy_headers=fields.boolean("envoy_headers") or False,
         server_header=fields.boolean("server_header") or False,
         upstream_statistics=fields.boolean("upstream_statistics") or False,
+        idle_timeout=fields.seconds("idle_timeout") or 0.0,
         upstream_protocol=cast(UpstreamProtocol, upstream or "same"),
     )
     fields.finish()

@@ -51,7 +51,8 @@ class HttpOptions:
 
     `request_id`: every request has an x-request-id. `forwarded_for`: the client's address in x-forwarded-for.
     `envoy_headers`: Envoy's own x-envoy-* headers to the upstream and the client. `server_header`: the response's
-    `server` is Envoy's. `upstream_statistics`: counters and latencies of responses per upstream.
+    `server` is Envoy's. `upstream_statistics`: counters and latencies of responses per upstream. `idle_timeout`:
+    seconds after which a request without traffic in either direction is ended; 0: never.
     """
 
     request_id: bool = False
@@ -59,6 +60,7 @@ class HttpOptions:
     envoy_headers: bool = False
     server_header: bool = False
     upstream_statistics: bool = False
+    idle_timeout: float = 0.0
     upstream_protocol: UpstreamProtocol = "same"
 
 

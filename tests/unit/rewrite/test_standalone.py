@@ -121,10 +121,13 @@ def test_an_upstream_name_is_resolved():
 
 
 def test_timeouts_reach_envoy():
-    wanted = listener(connect_timeout=0.25, idle_timeout=90.0, request_timeout=15.0)
+    wanted = listener(
+        connect_timeout=0.25, idle_timeout=90.0, request_timeout=15.0, http=HttpOptions(idle_timeout=45.0)
+    )
     assert api.to_dict(standalone.cluster(wanted))["connect_timeout"] == "0.250s"
     connections = api.to_dict(manager(made(wanted)))
-    assert connections["stream_idle_timeout"] == "90s"
+    assert connections["common_http_protocol_options"]["idle_timeout"] == "90s"
+    assert connections["stream_idle_timeout"] == "45s"
     assert connections["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["timeout"] == "15s"
 
 

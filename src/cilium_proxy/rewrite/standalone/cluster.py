@@ -8,6 +8,7 @@ from cilium_proxy.api import from_dict
 from cilium_proxy.config import Listener
 from cilium_proxy.config.model import UpstreamProtocol
 from cilium_proxy.rewrite.standalone.address import duration, socket_address
+from cilium_proxy.rewrite.standalone.keepalive import KEEPALIVE
 
 IDLE_TIMEOUT = 60.0
 """Seconds after which an unused upstream connection is closed, before most servers do it."""
@@ -31,6 +32,7 @@ def cluster(listener: Listener) -> Any:
     fields: dict[str, Any] = {
         "name": listener.name,
         "connect_timeout": duration(listener.connect_timeout),
+        "upstream_connection_options": {"tcp_keepalive": KEEPALIVE},
         "circuit_breakers": {
             "thresholds": [
                 {

@@ -18,17 +18,17 @@ _ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 def connection_manager(listener: Listener, denied: Denied, access_log: Path | None) -> Any:
     """`envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 
-    What costs time is off unless the listener asks for it: request ids, Envoy's own headers, statistics of upstreams.
+    What costs time is off unless the listener asks for it: request ids, Envoy's own headers, statistics of upstreams,
+    and the timer that every request is followed by.
     """
     options = listener.http
-    idle = duration(listener.idle_timeout)
     manager = from_dict(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         {
             "stat_prefix": listener.name,
             "route_config": _routes(listener),
-            "common_http_protocol_options": {"idle_timeout": idle},
-            "stream_idle_timeout": idle,
+            "common_http_protocol_options": {"idle_timeout": duration(listener.idle_timeout)},
+            "stream_idle_timeout": duration(options.idle_timeout),
             "http_protocol_options": {"accept_http_10": True},
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             # Policy sees the path the server will see.

@@ -10,6 +10,7 @@ from cilium_proxy.config import Denied, Endpoint, Listener
 from cilium_proxy.rewrite.dynamic_module import module_filter
 from cilium_proxy.rewrite.standalone.address import duration, socket_address
 from cilium_proxy.rewrite.standalone.http import connection_manager
+from cilium_proxy.rewrite.standalone.keepalive import KEEPALIVE
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 
@@ -22,6 +23,8 @@ def listener(wanted: Listener, endpoint: Endpoint, denied: Denied, access_log: P
             "name": wanted.name,
             "address": socket_address(wanted.address),
             "traffic_direction": "INBOUND" if wanted.direction == "ingress" else "OUTBOUND",
+            # Finds out clients that went away without a word, whatever the timeouts are.
+            "tcp_keepalive": KEEPALIVE,
             "filter_chains": [{}],
         },
     )
