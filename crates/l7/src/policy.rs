@@ -151,7 +151,7 @@ fn allowed(tier: &[Rule], request: &Request<'_>) -> Option<Decision> {
             return Some(Decision { allowed: true, rule: decision.rule.or_else(|| rule.name.clone()) });
         }
     }
-    // Rules of Kafka may allow a request's topics only together.
+    // Rules may allow the parts of a request only together.
     Some(rules::decide(allowing.map(|(_, allowing)| allowing), request)).filter(|decision| decision.allowed)
 }
 

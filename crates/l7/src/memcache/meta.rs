@@ -37,9 +37,10 @@ pub(crate) fn parse(words: &[&[u8]]) -> Option<Meta> {
     };
     let commands: &'static [&'static str] = match name {
         b"mg" => match (has(b'N'), has(b'T')) {
-            (true, _) => &["get", "gat", "add"],
-            (false, true) => &["get", "gat"],
             (false, false) => &["get"],
+            (false, true) => &["gat"],
+            (true, false) => &["get", "add"],
+            (true, true) => &["gat", "add"],
         },
         b"me" => &["get"],
         b"md" => &["delete"],

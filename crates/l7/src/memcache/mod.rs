@@ -15,7 +15,7 @@ mod text;
 use crate::op::Op;
 use crate::parser::{Context, Parser};
 
-pub(crate) use rules::KeyRule;
+pub(crate) use rules::{KeyRule, decide};
 
 /// The parser's name.
 pub const NAME: &str = "memcache";
@@ -27,6 +27,20 @@ pub struct Request<'a> {
     pub command: Command<'a>,
     /// Empty if the command has none.
     pub keys: Vec<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// Each command for each key.
+    fn parts(&self) -> impl Iterator<Item = Request<'a>> {
+        let commands = match self.command {
+            Command::Text(names) => names.chunks(1).map(Command::Text).collect(),
+            Command::Binary(code) => vec![Command::Binary(code)],
+        };
+        commands.into_iter().flat_map(|command| {
+            let keys = if self.keys.is_empty() { vec![&[][..]] } else { self.keys.chunks(1).collect() };
+            keys.into_iter().map(move |keys| Request { command, keys: keys.to_vec() })
+        })
+    }
 }
 
 /// What a request does.

@@ -76,6 +76,11 @@ impl KeyRule {
     }
 }
 
+/// One of the rules, or several together, allow each of the request's commands for each of its keys.
+pub(crate) fn decide<'r>(rules: &(impl Iterator<Item = &'r KeyRule> + Clone), request: &Request<'_>) -> bool {
+    request.parts().all(|part| rules.clone().any(|rule| rule.allows(&part)))
+}
+
 fn commands(command: &str, op_code: &str) -> Result<Option<Commands>, String> {
     let name = match (command, op_code) {
         ("", "") => return Ok(None),

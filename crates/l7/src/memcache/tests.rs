@@ -88,12 +88,28 @@ fn meta_commands_are_the_classic_ones_they_amount_to() {
     assert!(!allowed("mg other v\r\n", "get"));
     assert!(allowed("mg a2V5 b v\r\n", "get"), "the key is in base64");
     assert!(!allowed("mg key v T30\r\n", "get"), "it touches");
+    assert!(allowed("mg key v T30\r\n", "gat"));
     assert!(allowed("ms key 2 T0\r\nab\r\n", "set"));
     assert!(allowed("ms key 2 ME\r\nab\r\n", "add"));
     assert!(!allowed("ms key 2 ME\r\nab\r\n", "set"));
     assert!(allowed("ma key MD\r\n", "decr"));
     assert!(allowed("md key q\r\n", "delete"));
     assert!(allowed("mn\r\n", "delete"));
+}
+
+#[test]
+fn rules_allow_the_parts_of_a_request_together() {
+    let rules: &[&[(&str, &str)]] = &[
+        &[("command", "get"), ("keyPrefix", "a")],
+        &[("command", "get"), ("keyPrefix", "b")],
+        &[("command", "add"), ("keyExact", "a1")],
+    ];
+    let allowed = |line: &str| !Harness::new("memcache", rules).client(line.as_bytes()).is_empty();
+    assert!(allowed("get a1 b1 a2\r\n"));
+    assert!(!allowed("get a1 c1 b1\r\n"));
+    assert!(allowed("mg a1 v N30\r\n"), "it reads, and adds what is missing");
+    assert!(!allowed("mg a2 v N30\r\n"));
+    assert!(!allowed("mg b1 v N30\r\n"));
 }
 
 #[test]

@@ -75,18 +75,28 @@ pub fn decide<'r>(sets: impl Iterator<Item = &'r CompiledRules> + Clone, request
     if sets.clone().any(|set| set.allow.is_empty()) {
         return Decision::ALLOWED;
     }
-    if let Request::Kafka(request) = request {
-        // Rules allow a request's topics together.
-        let rules = sets.flat_map(|set| &set.allow).filter_map(|rule| match &rule.matcher {
-            Matcher::Kafka(rule) => Some(rule),
-            _ => None,
-        });
-        return if kafka::decide(rules, request) { Decision::ALLOWED } else { Decision::DENIED };
-    }
     let mut rules = sets.flat_map(|set| &set.allow);
-    match rules.find(|rule| rule.matcher.allows(request)) {
-        Some(rule) => Decision { allowed: true, rule: rule.name.clone() },
-        None => Decision::DENIED,
+    let matchers = rules.clone().map(|rule| &rule.matcher);
+    if let Some(rule) = rules.find(|rule| rule.matcher.allows(request)) {
+        return Decision { allowed: true, rule: rule.name.clone() };
+    }
+    Decision { allowed: together(matchers, request), rule: None }
+}
+
+/// Several rules allow what a request does, none of them all of it.
+fn together<'r>(matchers: impl Iterator<Item = &'r Matcher> + Clone, request: &Request<'_>) -> bool {
+    match request {
+        Request::Kafka(request) => {
+            let rules =
+                matchers.filter_map(|matcher| if let Matcher::Kafka(rule) = matcher { Some(rule) } else { None });
+            kafka::decide(rules, request)
+        }
+        Request::Memcache(request) => {
+            let rules =
+                matchers.filter_map(|matcher| if let Matcher::Memcache(rule) = matcher { Some(rule) } else { None });
+            memcache::decide(&rules, request)
+        }
+        _ => false,
     }
 }
 
