@@ -2,6 +2,7 @@
 
 pub(crate) mod action;
 pub(crate) mod matcher;
+pub(crate) mod method;
 mod text;
 mod view;
 

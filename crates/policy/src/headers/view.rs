@@ -2,6 +2,7 @@
 
 use crate::headers::Headers;
 use crate::headers::matcher::{HeaderMatcher, Slot};
+use crate::headers::method::Method;
 
 /// All values of one header, joined with `,` where there are several (as Envoy compares them). One value, the usual
 /// case, is borrowed.
@@ -39,15 +40,23 @@ pub(crate) struct Lookup<'h, H> {
     path: Option<View<'h>>,
     method: Option<View<'h>>,
     authority: Option<View<'h>>,
+    usual_method: Option<Method>,
 }
 
 impl<'h, H: Headers> Lookup<'h, H> {
     pub(crate) fn new(headers: &'h H) -> Self {
-        Self { headers, path: None, method: None, authority: None }
+        Self { headers, path: None, method: None, authority: None, usual_method: None }
     }
 
     pub(crate) fn path(&mut self) -> Option<&[u8]> {
         self.path.get_or_insert_with(|| View::of(self.headers, ":path")).get()
+    }
+
+    pub(crate) fn method(&mut self) -> Method {
+        let Self { headers, method, usual_method, .. } = self;
+        *usual_method.get_or_insert_with(|| {
+            Method::of(method.get_or_insert_with(|| View::of(*headers, ":method")).get().unwrap_or_default())
+        })
     }
 
     pub(crate) fn matches(&mut self, matcher: &HeaderMatcher) -> bool {

@@ -13,6 +13,7 @@ pub use tls::TlsContext;
 
 use crate::headers::action::HeaderAction;
 use crate::headers::matcher::HeaderMatcher;
+use crate::headers::method::Method;
 use crate::sni::SniPattern;
 
 /// What a rule says when it matches. In evaluation order at one precedence: deny, allow, pass.
@@ -54,18 +55,22 @@ pub(crate) struct Rule {
 pub(crate) struct HttpRule {
     pub headers: Box<[HeaderMatcher]>,
     pub actions: Box<[HeaderAction]>,
-    /// Indices of `headers`, cheap tests that many requests fail first.
+    /// The only method of requests that may fit.
+    pub method: Option<Method>,
+    /// Indices of the other `headers`, cheap tests that many requests fail first.
     order: Box<[u32]>,
 }
 
 impl HttpRule {
     pub(crate) fn new(headers: Vec<HeaderMatcher>, actions: Vec<HeaderAction>) -> Self {
-        let mut order: Vec<u32> = (0..).zip(&headers).map(|(index, _)| index).collect();
+        let method = headers.iter().find_map(Method::wanted);
+        let others = (0..).zip(&headers).filter(|(_, test)| method.is_none() || Method::wanted(test) != method);
+        let mut order: Vec<u32> = others.map(|(index, _)| index).collect();
         order.sort_by_key(|&index| headers[index as usize].cost());
-        Self { headers: headers.into(), actions: actions.into(), order: order.into() }
+        Self { headers: headers.into(), actions: actions.into(), method, order: order.into() }
     }
 
-    /// All tests, in the order in which they are best tried.
+    /// All tests but that of `method`, in the order in which they are best tried.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &HeaderMatcher> {
         self.order.iter().map(|&index| &self.headers[index as usize])
     }

@@ -148,7 +148,7 @@ pub(super) fn diagnose<'a, H: Headers>(at: &'a PortRule, headers: &H, nearest: &
 }
 
 fn matches<H: Headers>(http: &HttpRule, lookup: &mut Lookup<'_, H>) -> bool {
-    http.tests().all(|matcher| lookup.matches(matcher))
+    http.method.is_none_or(|method| lookup.method() == method) && http.tests().all(|test| lookup.matches(test))
 }
 
 fn first_failing<H: Headers>(http: &HttpRule, headers: &H) -> Option<usize> {
