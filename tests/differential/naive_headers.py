@@ -49,7 +49,22 @@ def matches(matcher: dict[str, Any], headers: Headers) -> bool:
     if value is None:
         # Without the header nothing can be said about its value, not even the contrary.
         return False
+    if invert and is_regex(kind, matcher[kind]) and not is_text(value):
+        # Expressions can say nothing about it.
+        return False
     return test(kind, matcher[kind], value) != invert
+
+
+def is_regex(kind: str, wanted: Any) -> bool:
+    return kind == "safe_regex_match" or (kind == "string_match" and "safe_regex" in wanted)
+
+
+def is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def test(kind: str, wanted: Any, value: bytes) -> bool:

@@ -82,7 +82,13 @@ impl HeaderMatcher {
             HeaderTest::Present(present) => *present,
             HeaderTest::Text(test) => test.matches(value),
         };
-        matched != self.invert
+        if self.invert { !matched && self.can_judge(value) } else { matched }
+    }
+
+    /// Whether a failed test says anything: expressions match UTF-8 alone, so that the opposite of one would let through
+    /// whatever has a stray byte.
+    pub(crate) fn can_judge(&self, value: &[u8]) -> bool {
+        !matches!(self.test, HeaderTest::Text(TextTest::Regex(_))) || std::str::from_utf8(value).is_ok()
     }
 }
 

@@ -193,6 +193,32 @@ fn header_tests_compare_as_envoy_does() {
 }
 
 #[test]
+fn the_opposite_of_an_expression_lets_no_stray_bytes_through() {
+    use cilium_proto::envoy::r#type::matcher::v3;
+    let matcher = PbMatcher {
+        name: "x".to_owned(),
+        header_match_specifier: Some(Test::SafeRegexMatch(v3::RegexMatcher { regex: "/secret/.*".to_owned() })),
+        invert_match: true,
+        ..Default::default()
+    };
+    let (_, policy) = map(vec![port(80, vec![http(vec![headers(vec![matcher])], rule("r", &[]))])]);
+    for (value, reason) in [
+        (&b"/public"[..], None),
+        ("/\u{e9}".as_bytes(), None),
+        (b"/secret/a", Some(r#"rule "r": header "x" matches "/secret/.*""#)),
+        (b"/secret/\xff", Some(r#"rule "r": header "x" is not UTF-8"#)),
+        (b"/public\xff", Some(r#"rule "r": header "x" is not UTF-8"#)),
+    ] {
+        let mut request: HeaderList = [("x", value)].into_iter().collect();
+        let verdict = policy.port(Direction::Ingress, 80).http(0, 1, &mut request, &mut HeaderLog::default());
+        assert_eq!(verdict.allowed, reason.is_none(), "{value:?}");
+        if let Some(reason) = reason {
+            assert_eq!(verdict.reason.to_string(), reason);
+        }
+    }
+}
+
+#[test]
 fn missing_headers_pass_presence_tests_only() {
     let exact = || Some(Test::ExactMatch("a".to_owned()));
     assert!(!matches(exact(), false, false, &[]) && !matches(exact(), true, false, &[]));

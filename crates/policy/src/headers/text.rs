@@ -53,7 +53,8 @@ impl HeaderMatcher {
     }
 
     /// Why the test failed, for example `path "/admin" does not match "/public/.*"`.
-    pub(crate) fn write_failure(&self, f: &mut Formatter<'_>, value: Option<&str>) -> fmt::Result {
+    /// `unjudged` if the test could not judge the value.
+    pub(crate) fn write_failure(&self, f: &mut Formatter<'_>, value: Option<&str>, unjudged: bool) -> fmt::Result {
         let name = match &*self.name {
             ":path" => "path",
             ":method" => "method",
@@ -69,6 +70,9 @@ impl HeaderMatcher {
             None if !self.missing_as_empty => return f.write_str(" is missing"),
             Some(value) if self.is_pseudo() => write!(f, " {value:?}")?,
             None | Some(_) => {}
+        }
+        if unjudged {
+            return f.write_str(" is not UTF-8");
         }
         self.write_test(f)
     }

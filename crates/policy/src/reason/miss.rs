@@ -14,7 +14,7 @@ pub(crate) enum Miss<'a> {
     ProxyId(u16),
     Remote(u32),
     ServerName(Excerpt),
-    Header { matcher: &'a HeaderMatcher, value: Option<Excerpt> },
+    Header { matcher: &'a HeaderMatcher, value: Option<Excerpt>, unjudged: bool },
     Action { action: &'a HeaderAction, outcome: Outcome },
     Metadata,
 }
@@ -73,8 +73,9 @@ impl<'a> Miss<'a> {
     /// A header that does not fit. Only values of pseudo headers are kept: others may be credentials.
     pub(crate) fn header<H: Headers>(matcher: &'a HeaderMatcher, headers: &H) -> Self {
         let view = View::of(headers, &matcher.name);
+        let unjudged = matcher.invert && view.get().is_some_and(|value| !matcher.can_judge(value));
         let value = view.get().map(|value| Excerpt::of(if matcher.is_pseudo() { value } else { b"[hidden]" }));
-        Self::Header { matcher, value }
+        Self::Header { matcher, value, unjudged }
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -112,7 +113,7 @@ impl<'a> Miss<'a> {
                 let names: Vec<_> = names.iter().map(|name| format!("{:?}", name.as_str())).collect();
                 ("server_name", format!("one of {}", names.join(", ")), Some(actual.to_string()))
             }
-            Self::Header { matcher, value } => {
+            Self::Header { matcher, value, .. } => {
                 (&*matcher.name, matcher.to_string(), value.as_ref().map(ToString::to_string))
             }
             Self::Action { action, .. } => (&*action.name, action.to_string(), None),

@@ -68,10 +68,10 @@ fn write_miss(f: &mut Formatter<'_>, port: u16, rule: &Name<'_>, at: &PortRule, 
                 write!(f, "port {port}: server name {name:?} is not among those of {rule}")
             }
         }
-        Miss::Header { matcher, value } => {
+        Miss::Header { matcher, value, unjudged } => {
             write!(f, "{rule}: ")?;
             let value = value.as_ref().map(ToString::to_string);
-            matcher.write_failure(f, value.as_deref())
+            matcher.write_failure(f, value.as_deref(), *unjudged)
         }
         Miss::Action { action, outcome } => {
             let name = &*action.name;

@@ -2,8 +2,9 @@
 //!
 //! Expressions are parsed here, as RE2 parses them, and matched as bytes by `regex-automata`. What differs from RE2:
 //! look-ups of Unicode categories and scripts use the tables of this crate's Unicode version; where alternatives hold
-//! everything beyond ASCII only together, invalid UTF-8 is not let through as RE2 does; expressions longer than
-//! [`MAX_PATTERN`], nested deeper than [`MAX_NESTING`] or compiled to more than [`MAX_PROGRAM`] are refused.
+//! everything beyond ASCII only together, invalid UTF-8 is not let through as RE2 does (and where a rule asks for the
+//! opposite of an expression, no invalid UTF-8 is); expressions longer than [`MAX_PATTERN`], nested deeper than
+//! [`MAX_NESTING`] or compiled to more than [`MAX_PROGRAM`] are refused.
 
 mod charset;
 mod groups;
