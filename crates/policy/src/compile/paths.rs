@@ -39,7 +39,7 @@ impl PathIndex {
         for (rule, at) in (0u32..).zip(rules) {
             let is_http = at.rule.effect == Effect::Allow && !at.rule.http.is_empty();
             let mut rest = Vec::new();
-            for (number, http) in (0u32..).zip(&*at.rule.http) {
+            for (number, http) in (0u32..).zip(at.rule.http.iter()) {
                 match exact_path(http) {
                     Some(path) if is_http => {
                         count += 1;

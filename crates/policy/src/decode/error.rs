@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use prost::DecodeError;
+
 /// A problem with a field of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldError {
@@ -19,6 +21,13 @@ impl FieldError {
     pub(crate) fn within(mut self, field: impl fmt::Display) -> Self {
         self.path = if self.path.is_empty() { field.to_string() } else { format!("{field}.{}", self.path) };
         self
+    }
+}
+
+/// The message as a whole.
+impl From<DecodeError> for FieldError {
+    fn from(error: DecodeError) -> Self {
+        Self::new("", error.to_string())
     }
 }
 

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use cilium_proto::cilium::PortNetworkPolicyRule;
+use cilium_proto::cilium::port_network_policy_rule::L7;
 
-use crate::decode::{FieldError, Shared, rule};
-use crate::model::{HttpRule, Remotes, TlsContext};
+use crate::decode::{FieldError, Shared, http_rules, rule};
+use crate::model::{Remotes, TlsContext};
 use crate::regex::{Regex, RegexError};
 use crate::secret::SecretCell;
 
 /// Checks what the API says of single fields, as the reference does with entries that it then leaves out.
-pub(crate) fn check_fields(message: PortNetworkPolicyRule) -> Result<(), FieldError> {
-    rule(&[], message, &mut NotEnforced).map(|_| ())
+pub(crate) fn check_fields(mut message: PortNetworkPolicyRule) -> Result<(), FieldError> {
+    let http = match &mut message.l7 {
+        Some(L7::HttpRules(rules)) => http_rules(&[], std::mem::take(rules), &mut NotEnforced).map(Arc::new),
+        _ => Ok(Arc::default()),
+    };
+    rule(&[], message, http, &mut NotEnforced).map(|_| ())
 }
 
 /// Parts of a rule that nobody will ask.
@@ -40,9 +45,5 @@ impl Shared for NotEnforced {
 
     fn upstream_tls(&mut self, context: TlsContext) -> Arc<TlsContext> {
         Arc::new(context)
-    }
-
-    fn http(&mut self, rules: Vec<HttpRule>) -> Arc<[HttpRule]> {
-        rules.into()
     }
 }

@@ -10,13 +10,15 @@ use crate::decode::{At, FieldError, Shared};
 use crate::headers::action::{HeaderAction, MatchAction, MismatchAction};
 use crate::headers::kept_as;
 use crate::headers::matcher::{HeaderMatcher, HeaderTest, Slot, TextTest};
-use crate::model::HttpRule;
+use crate::model::{HttpRule, HttpRules};
 use crate::regex::Regex;
 
-pub(super) fn http_rules(
-    rules: Vec<pb::HttpNetworkPolicyRule>,
+pub(crate) fn http_rules(
+    source: &[u8],
+    message: pb::HttpNetworkPolicyRules,
     shared: &mut impl Shared,
-) -> Result<Vec<HttpRule>, FieldError> {
+) -> Result<HttpRules, FieldError> {
+    let rules = message.http_rules;
     if rules.is_empty() {
         return Err(FieldError::new("http_rules", "must not be empty"));
     }
@@ -24,7 +26,7 @@ pub(super) fn http_rules(
     for (index, rule) in rules.into_iter().enumerate() {
         decoded.push(http_rule(rule, shared).at_index("http_rules", index)?);
     }
-    Ok(decoded)
+    Ok(HttpRules::new(source, decoded))
 }
 
 fn http_rule(rule: pb::HttpNetworkPolicyRule, shared: &mut impl Shared) -> Result<HttpRule, FieldError> {

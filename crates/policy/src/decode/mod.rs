@@ -8,11 +8,12 @@ mod rule;
 
 pub(crate) use error::{At, FieldError};
 pub(crate) use fields::check_fields;
+pub(crate) use headers::http_rules;
 pub(crate) use rule::rule;
 
 use std::sync::Arc;
 
-use crate::model::{HttpRule, Remotes, TlsContext};
+use crate::model::{Remotes, TlsContext};
 use crate::regex::{Regex, RegexError};
 use crate::secret::SecretCell;
 
@@ -27,5 +28,4 @@ pub(crate) trait Shared {
     fn remotes(&mut self, remotes: Vec<u32>) -> Arc<Remotes>;
     fn downstream_tls(&mut self, context: TlsContext) -> Arc<TlsContext>;
     fn upstream_tls(&mut self, context: TlsContext) -> Arc<TlsContext>;
-    fn http(&mut self, rules: Vec<HttpRule>) -> Arc<[HttpRule]>;
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use cilium_proto::cilium as pb;
 use cilium_proto::cilium::port_network_policy_rule::{L7, Verdict};
 
-use crate::decode::headers::http_rules;
 use crate::decode::l7::{generic_rules, kafka_rules};
 use crate::decode::{At, FieldError, Shared};
-use crate::model::{Effect, L7Rules, Rule, TlsContext};
+use crate::model::{Effect, HttpRules, L7Rules, Rule, TlsContext};
 use crate::sni::SniPattern;
 
-/// Checks a rule and compiles its patterns.
+/// Checks a rule and compiles its patterns. Its HTTP rules are those of `http`, not of the message.
 pub(crate) fn rule(
     source: &[u8],
     message: pb::PortNetworkPolicyRule,
+    http: Result<Arc<HttpRules>, FieldError>,
     shared: &mut impl Shared,
 ) -> Result<Rule, FieldError> {
     let enforced = shared.enforced();
@@ -42,14 +42,10 @@ pub(crate) fn rule(
         Some(context) if enforced => Some(shared.upstream_tls(upstream(context).at("upstream_tls_context")?)),
         _ => None,
     };
-    let mut http = Arc::default();
+    let http = http.at("http_rules")?;
     let mut l7 = L7Rules::None;
     match message.l7 {
-        None => {}
-        Some(L7::HttpRules(rules)) => {
-            let rules = http_rules(rules.http_rules, shared).at("http_rules")?;
-            http = shared.http(rules);
-        }
+        None | Some(L7::HttpRules(_)) => {}
         Some(L7::KafkaRules(rules)) => l7 = L7Rules::Kafka(kafka_rules(rules.kafka_rules).at("kafka_rules")?),
         Some(L7::L7Rules(rules)) => {
             l7 = L7Rules::Generic(Box::new(generic_rules(rules, !message.l7_proto.is_empty(), shared).at("l7_rules")?));

@@ -4,6 +4,7 @@ mod l7;
 mod remotes;
 mod tls;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 pub use l7::{GenericRule, KafkaRule};
@@ -28,7 +29,7 @@ pub(crate) enum Effect {
 /// A rule of a port: `PortNetworkPolicyRule`.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// The rule as it was serialised; equal ones are one object.
+    /// The rule as it was serialised, without its HTTP rules; equal ones are one object.
     pub source: Box<[u8]>,
     /// Empty: unnamed.
     pub name: Box<str>,
@@ -42,7 +43,7 @@ pub(crate) struct Rule {
     pub downstream_tls: Option<Arc<TlsContext>>,
     pub upstream_tls: Option<Arc<TlsContext>>,
     /// Empty: every request.
-    pub http: Arc<[HttpRule]>,
+    pub http: Arc<HttpRules>,
     /// Some HTTP rule has actions: all of them are evaluated, whether or not one allows the request.
     pub has_header_actions: bool,
     /// Empty: none.
@@ -50,8 +51,16 @@ pub(crate) struct Rule {
     pub l7: L7Rules,
 }
 
+/// The alternatives of a rule: `HttpNetworkPolicyRules`.
+#[derive(Debug, Default)]
+pub(crate) struct HttpRules {
+    /// As they were serialised; equal ones are one object.
+    pub source: Box<[u8]>,
+    rules: Box<[HttpRule]>,
+}
+
 /// One alternative of a rule: `HttpNetworkPolicyRule`.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub(crate) struct HttpRule {
     pub headers: Box<[HeaderMatcher]>,
     pub actions: Box<[HeaderAction]>,
@@ -73,6 +82,20 @@ impl HttpRule {
     /// All tests but that of `method`, in the order in which they are best tried.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &HeaderMatcher> {
         self.order.iter().map(|&index| &self.headers[index as usize])
+    }
+}
+
+impl HttpRules {
+    pub(crate) fn new(source: &[u8], rules: Vec<HttpRule>) -> Self {
+        Self { source: source.into(), rules: rules.into() }
+    }
+}
+
+impl Deref for HttpRules {
+    type Target = [HttpRule];
+
+    fn deref(&self) -> &[HttpRule] {
+        &self.rules
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use cilium_proto::cilium::PortNetworkPolicyRule;
+use cilium_proto::cilium::{HttpNetworkPolicyRules, PortNetworkPolicyRule};
 use prost::Message;
 
 use crate::compile::{Entry, PortRule, PortRules, PortTable, Ports};
 use crate::decode::{self, At, FieldError, Shared};
-use crate::model::{HttpRule, Remotes, Rule, TlsContext};
+use crate::model::{HttpRules, Remotes, Rule, TlsContext};
 use crate::regex::{Regex, RegexError};
 use crate::secret::{SecretCell, Secrets};
 use crate::update::limits::{MAX_ENTRIES, MAX_RULES};
 use crate::update::pool::Pool;
-use crate::update::wire::RawEntry;
+use crate::update::wire::{RawEntry, RawRule};
 
 /// Known parts of one stream. A part goes when the last policy that holds it goes.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Interned {
     ports: Pool<PortRules>,
     entries: Pool<Entry>,
     rules: Pool<Rule>,
-    http: Pool<[HttpRule]>,
+    http: Pool<HttpRules>,
     regexes: Pool<Regex>,
     remotes: Pool<Remotes>,
     downstream: Pool<TlsContext>,
@@ -109,33 +109,64 @@ impl Decoder<'_> {
     }
 
     fn rule(&mut self, bytes: &[u8]) -> Result<Arc<Rule>, FieldError> {
-        if let Some(known) = self.known_rule(bytes) {
+        let Some(RawRule { http, rest }) = RawRule::split(bytes) else {
+            let message = PortNetworkPolicyRule::decode(bytes)?;
+            return self.rule(&message.encode_to_vec());
+        };
+        let http = match http {
+            Some(bytes) => self.http_rules(bytes),
+            None => Ok(Arc::clone(&self.interned.default_rule.http)),
+        };
+        if let Some(known) = self.known_rule(&rest, &http) {
             return Ok(known);
         }
-        let message = PortNetworkPolicyRule::decode(bytes).map_err(|error| FieldError::new("", error.to_string()))?;
+        let message = PortNetworkPolicyRule::decode(&*rest)?;
         // Senders may order fields and maps in any way.
         let canonical = message.encode_to_vec();
-        if canonical != bytes
-            && let Some(known) = self.known_rule(&canonical)
+        if canonical != *rest
+            && let Some(known) = self.known_rule(&canonical, &http)
         {
             return Ok(known);
         }
-        let rule = Arc::new(decode::rule(&canonical, message, self)?);
+        let rule = Arc::new(decode::rule(&canonical, message, http, self)?);
         let rules = &mut self.interned.rules;
-        rules.insert(rules.hash(&canonical[..]), &rule);
+        rules.insert(rules.hash(&(&canonical[..], Arc::as_ptr(&rule.http))), &rule);
         Ok(rule)
     }
 
-    fn known_rule(&self, source: &[u8]) -> Option<Arc<Rule>> {
+    fn known_rule(&self, source: &[u8], http: &Result<Arc<HttpRules>, FieldError>) -> Option<Arc<Rule>> {
+        let http = http.as_ref().ok()?;
         let rules = &self.interned.rules;
-        rules.find(rules.hash(source), |rule| *rule.source == *source)
+        let same = |rule: &Rule| Arc::ptr_eq(&rule.http, http) && *rule.source == *source;
+        rules.find(rules.hash(&(source, Arc::as_ptr(http))), same)
+    }
+
+    fn http_rules(&mut self, bytes: &[u8]) -> Result<Arc<HttpRules>, FieldError> {
+        if let Some(known) = self.known_http(bytes) {
+            return Ok(known);
+        }
+        let message = HttpNetworkPolicyRules::decode(bytes)?;
+        let canonical = message.encode_to_vec();
+        if canonical != bytes
+            && let Some(known) = self.known_http(&canonical)
+        {
+            return Ok(known);
+        }
+        let rules = Arc::new(decode::http_rules(&canonical, message, self)?);
+        let http = &mut self.interned.http;
+        http.insert(http.hash(&canonical[..]), &rules);
+        Ok(rules)
+    }
+
+    fn known_http(&self, source: &[u8]) -> Option<Arc<HttpRules>> {
+        let http = &self.interned.http;
+        http.find(http.hash(source), |rules| *rules.source == *source)
     }
 }
 
 /// Checks a rule of a port that is not TCP.
 fn without_effect(bytes: &[u8]) -> Result<(), FieldError> {
-    let message = PortNetworkPolicyRule::decode(bytes).map_err(|error| FieldError::new("", error.to_string()))?;
-    decode::check_fields(message)
+    decode::check_fields(PortNetworkPolicyRule::decode(bytes)?)
 }
 
 /// The rules of a range, sorted, or equal ones of another range.
@@ -208,15 +239,5 @@ impl Shared for Decoder<'_> {
 
     fn upstream_tls(&mut self, context: TlsContext) -> Arc<TlsContext> {
         self.interned.upstream.share(context)
-    }
-
-    fn http(&mut self, rules: Vec<HttpRule>) -> Arc<[HttpRule]> {
-        let pool = &mut self.interned.http;
-        let hash = pool.hash(&rules[..]);
-        pool.find(hash, |known| *known == *rules).unwrap_or_else(|| {
-            let made = rules.into();
-            pool.insert(hash, &made);
-            made
-        })
     }
 }

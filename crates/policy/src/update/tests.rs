@@ -158,6 +158,44 @@ fn a_map_with_entries_in_another_order_is_the_same_rule() {
 }
 
 #[test]
+fn rules_of_different_remotes_share_their_http_rules() {
+    let alternatives = || vec![path("/a"), path("/b")];
+    let rules = [43, 44].map(|remote| http(alternatives(), rule("r", &[remote])));
+    let (_, policy) = map(vec![port(80, rules.to_vec())]);
+    let entries = &policy.table(crate::Direction::Ingress).entries;
+    let [first, second] = &*entries[0].rules else { panic!("two rules") };
+    assert!(!Arc::ptr_eq(first, second) && Arc::ptr_eq(&first.http, &second.http));
+}
+
+/// A decoder takes the last kind of L7 rules, and joins what has the same kind.
+#[test]
+fn l7_rules_that_come_twice_are_read_as_decoders_read_them() {
+    use prost::Message;
+    let field = |tag: &[u8], body: &[u8]| [tag, &[u8::try_from(body.len()).unwrap()], body].concat();
+    let alternatives = |list: Vec<&str>| {
+        pb::HttpNetworkPolicyRules { http_rules: list.into_iter().map(path).collect() }.encode_to_vec()
+    };
+    let (http, kafka) = (&[0xa2, 0x06][..], &[0xaa, 0x06][..]);
+    let topic =
+        pb::KafkaNetworkPolicyRules { kafka_rules: vec![pb::KafkaNetworkPolicyRule::default()] }.encode_to_vec();
+    let mut map = PolicyMap::new();
+    for (parts, count) in [
+        ([field(http, &alternatives(vec!["/a"])), field(http, &alternatives(vec!["/b", "/c"]))], 3),
+        ([field(http, &alternatives(vec!["/a"])), field(kafka, &topic)], 0),
+        ([field(kafka, &topic), field(http, &alternatives(vec!["/a"]))], 1),
+    ] {
+        let entry = [vec![8, 80], field(&[0x1a], &parts.concat())].concat();
+        let bytes = [policy(1, &[IP], vec![]).encode_to_vec(), field(&[0x1a], &entry)].concat();
+        let upserts = [("1", bytes.as_slice())];
+        let kind = UpdateKind::Full;
+        let update = Update { version: "1", kind, new_stream: false, upserts: &upserts, removed: &[] };
+        let snapshot = map.update(&update).unwrap();
+        let rules = &snapshot.endpoint(IP).unwrap().table(crate::Direction::Ingress).entries[0].rules;
+        assert_eq!(rules[0].http.len(), count);
+    }
+}
+
+#[test]
 fn sizes_beyond_the_limits_are_refused_and_change_nothing() {
     let empty = || rule("", &[]);
     let crowded: Vec<_> = (1..=2100).map(|number| port(number, vec![])).collect();

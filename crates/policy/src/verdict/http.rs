@@ -116,7 +116,7 @@ pub(super) fn judge_with_actions<'a, H: Headers>(
 fn allows<'a, H: Headers>(at: &'a PortRule, headers: &mut H, log: &mut HeaderLog, nearest: &mut Nearest<'a>) -> bool {
     let rule = &*at.rule;
     let mut allowed = rule.http.is_empty();
-    for http in &*rule.http {
+    for http in rule.http.iter() {
         if let Some(failed) = first_failing(http, headers) {
             nearest.consider(at, failed, || Miss::header(&http.headers[failed], headers));
             continue;
@@ -140,7 +140,7 @@ fn allows<'a, H: Headers>(at: &'a PortRule, headers: &mut H, log: &mut HeaderLog
 /// Finds what kept the rules from allowing a request, when none did.
 pub(super) fn diagnose<'a, H: Headers>(at: &'a PortRule, headers: &H, nearest: &mut Nearest<'a>) {
     let rule: &Rule = &at.rule;
-    for http in &*rule.http {
+    for http in rule.http.iter() {
         if let Some(failed) = first_failing(http, headers) {
             nearest.consider(at, failed, || Miss::header(&http.headers[failed], headers));
         }
