@@ -8,16 +8,40 @@ use crate::parser::Context;
 use crate::record::L7;
 use crate::request::{Decision, Request};
 
-/// Operations per resource.
-pub(crate) type Resources = BTreeMap<String, Vec<String>>;
+/// What a message does, by resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Resources(BTreeMap<String, Vec<Operation>>);
 
-/// Adds operations on a resource, each once.
-pub(crate) fn add(resources: &mut Resources, name: String, operations: &[&str]) {
-    let known = resources.entry(name).or_default();
-    for operation in operations {
-        if !known.iter().any(|known| known == operation) {
-            known.push((*operation).to_owned());
+/// An operation by its names, of which rules may use any; the last is the most exact.
+type Operation = Vec<String>;
+
+impl Resources {
+    /// One operation with one name.
+    pub(crate) fn one(resource: &str, operation: &str) -> Self {
+        let mut resources = Self::default();
+        resources.add(resource.to_owned(), &[operation]);
+        resources
+    }
+
+    /// Adds an operation on a resource, unless it is known.
+    pub(crate) fn add(&mut self, resource: String, names: &[&str]) {
+        let known = self.0.entry(resource).or_default();
+        if !known.iter().any(|operation| operation == names) {
+            known.push(names.iter().map(|name| (*name).to_owned()).collect());
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As the access log has it: `resource: operation operation, resource: operation`.
+    fn describe(&self) -> String {
+        let exact = |operations: &[Operation]| {
+            operations.iter().filter_map(|names| names.last()).map(String::as_str).collect::<Vec<_>>().join(" ")
+        };
+        let resources = self.0.iter().map(|(name, operations)| format!("{name}: {}", exact(operations)));
+        resources.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -29,13 +53,16 @@ pub(crate) fn ask(
     field: &'static str,
     resources: Resources,
 ) -> Decision {
-    let describe = |(name, operations): (&String, &Vec<String>)| format!("{name}: {}", operations.join(" "));
-    let text = resources.iter().map(describe).collect::<Vec<_>>().join(", ");
-    // Each resource is decided on alone: one that is allowed must not carry another along.
+    let text = resources.describe();
+    // Each operation is decided on alone: one that is allowed must not carry another along.
     let mut decision = Decision::DENIED;
-    for (name, operations) in resources {
-        let operations = Value::List(operations.into_iter().map(Value::String).collect());
-        let metadata = Metadata([(filter.to_owned(), Value::Struct([(name, operations)].into()))].into());
+    let operations = resources.0.into_iter().flat_map(|(resource, operations)| {
+        operations
+            .into_iter()
+            .map(move |names| (resource.clone(), Value::List(names.into_iter().map(Value::String).collect())))
+    });
+    for operation in operations {
+        let metadata = Metadata([(filter.to_owned(), Value::Struct([operation].into()))].into());
         decision = context.decide(&Request::Metadata(&metadata));
         if !decision.allowed {
             break;

@@ -38,7 +38,7 @@ pub enum CreateError {
 /// Makes the parser of a new connection.
 pub fn create(name: &str, info: &ConnectionInfo, shared: &Shared) -> Result<Box<dyn Parser>, CreateError> {
     Ok(match name {
-        mongo::NAME => Box::new(mongo::Mongo),
+        mongo::NAME => Box::new(mongo::Mongo::default()),
         mysql::NAME => Box::<mysql::Mysql>::default(),
         cassandra::NAME => Box::<cassandra::Cassandra>::default(),
         kafka::NAME => Box::new(kafka::Kafka::new(info, shared.topic_ids.clone())),

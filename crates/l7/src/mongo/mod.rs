@@ -4,6 +4,7 @@
 //! name. Envoy's filter cannot read `OP_MSG`, which is all that current clients send; this parser can.
 
 mod document;
+mod message;
 mod parser;
 #[cfg(test)]
 mod tests;

@@ -1,152 +1,23 @@
 //! The parser of one `MongoDB` connection.
 
-use std::io::Read;
+use bson::rawdoc;
 
-use bson::{RawDocument, rawdoc};
-
-use crate::metadata::{self, Resources};
+use crate::metadata;
 use crate::mongo::NAME;
-use crate::mongo::document::{Command, command};
+use crate::mongo::message::{HEADER, MAX_MESSAGE, Message, OP_MSG, Rest, Start, int, message, start};
 use crate::op::{ErrorCode, Op};
 use crate::parser::{Context, Parser};
 
-const HEADER: usize = 16;
-/// Longest message, by the protocol; also when decompressed.
-const MAX_MESSAGE: usize = 48_000_000;
-/// Most bytes of a decompressed message.
-const MAX_DECOMPRESSED: usize = 16 << 20;
+/// Longer messages are decided on by their start, if the rest is data.
+const STREAMED: usize = 1 << 20;
+const MALFORMED: &str = "a message that is malformed or of an unknown kind";
 
-const OP_REPLY: i32 = 1;
-const OP_UPDATE: i32 = 2001;
-const OP_INSERT: i32 = 2002;
-const OP_QUERY: i32 = 2004;
-const OP_GET_MORE: i32 = 2005;
-const OP_DELETE: i32 = 2006;
-const OP_KILL_CURSORS: i32 = 2007;
-const OP_COMPRESSED: i32 = 2012;
-const OP_MSG: i32 = 2013;
-
-/// The parser of one connection. Keeps nothing: replies carry the number of their request.
-#[derive(Debug)]
-pub(crate) struct Mongo;
-
-/// A request, understood.
-struct Message {
-    command: Command,
-    /// Operation code of the reply; `None` if there is none.
-    reply: Option<i32>,
-}
-
-fn int(data: &[u8], at: usize) -> Option<i32> {
-    data.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_le_bytes)
-}
-
-/// A text that ends with a zero byte, and what follows.
-fn cstring(data: &[u8]) -> Option<(&str, &[u8])> {
-    let end = data.iter().position(|byte| *byte == 0)?;
-    Some((std::str::from_utf8(&data[..end]).ok()?, &data[end + 1..]))
-}
-
-/// The first document, and what follows.
-fn document(data: &[u8]) -> Option<(&RawDocument, &[u8])> {
-    let length = usize::try_from(int(data, 0)?).ok()?;
-    let (document, rest) = data.split_at_checked(length)?;
-    Some((RawDocument::from_bytes(document).ok()?, rest))
-}
-
-fn decompress(body: &[u8]) -> Option<(i32, Vec<u8>)> {
-    let (code, size) = (int(body, 0)?, usize::try_from(int(body, 4)?).ok()?);
-    let (compressor, data) = (body.get(8)?, body.get(9..)?);
-    if size > MAX_DECOMPRESSED {
-        return None;
-    }
-    let mut plain = Vec::new();
-    let most = size as u64 + 1;
-    match compressor {
-        0 => plain.extend_from_slice(data),
-        1 if snap::raw::decompress_len(data).ok()? == size => {
-            plain = snap::raw::Decoder::new().decompress_vec(data).ok()?;
-        }
-        2 => {
-            let _ = flate2::read::ZlibDecoder::new(data).take(most).read_to_end(&mut plain).ok()?;
-        }
-        3 => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(data).ok()?;
-            decoder.take(most).read_to_end(&mut plain).ok()?;
-        }
-        _ => return None,
-    }
-    (plain.len() == size).then_some((code, plain))
-}
-
-/// `OP_MSG`: flags, sections, maybe a checksum.
-fn op_msg(body: &[u8]) -> Option<Message> {
-    const CHECKSUM: i32 = 1;
-    const MORE_TO_COME: i32 = 2;
-    let flags = int(body, 0)?;
-    let mut rest = body.get(4..)?;
-    if flags & CHECKSUM != 0 {
-        rest = rest.get(..rest.len().checked_sub(4)?)?;
-    }
-    let mut main = None;
-    let mut namespaces = Vec::new();
-    while let Some((kind, section)) = rest.split_first() {
-        match kind {
-            0 if main.is_none() => {
-                let (found, after) = document(section)?;
-                main = Some(found);
-                rest = after;
-            }
-            1 => {
-                let length = usize::try_from(int(section, 0)?).ok()?;
-                let (sequence, after) = section.split_at_checked(length)?;
-                let (name, mut documents) = cstring(sequence.get(4..)?)?;
-                while name == "nsInfo" && !documents.is_empty() {
-                    let (namespace, others) = document(documents)?;
-                    namespaces.push(namespace.get_str("ns").ok()?.to_owned());
-                    documents = others;
-                }
-                rest = after;
-            }
-            _ => return None,
-        }
-    }
-    let main = main?;
-    let command = match main.iter().next()?.ok()?.0.as_str() {
-        "bulkWrite" if !namespaces.is_empty() => {
-            let operations = ["insert", "update", "delete", "bulkWrite"].map(str::to_owned).to_vec();
-            let collections = namespaces.into_iter().map(|name| (name, operations.clone())).collect();
-            Command { collections, handshake: false }
-        }
-        _ => command(main, None)?,
-    };
-    Some(Message { command, reply: (flags & MORE_TO_COME == 0).then_some(OP_MSG) })
-}
-
-fn old(name: &str, operation: &str, reply: Option<i32>) -> Message {
-    let collections = Resources::from([(name.to_owned(), vec![operation.to_owned()])]);
-    Message { command: Command { collections, handshake: false }, reply }
-}
-
-fn message(code: i32, body: &[u8]) -> Option<Message> {
-    Some(match code {
-        OP_MSG => op_msg(body)?,
-        OP_QUERY => {
-            let (name, rest) = cstring(body.get(4..)?)?;
-            let (query, _) = document(rest.get(8..)?)?;
-            match name.strip_suffix(".$cmd") {
-                Some(database) => Message { command: command(query, Some(database))?, reply: Some(OP_REPLY) },
-                None => old(name, "query", Some(OP_REPLY)),
-            }
-        }
-        OP_GET_MORE => old(cstring(body.get(4..)?)?.0, "query", Some(OP_REPLY)),
-        OP_INSERT => old(cstring(body.get(4..)?)?.0, "insert", None),
-        OP_UPDATE => old(cstring(body.get(4..)?)?.0, "update", None),
-        OP_DELETE => old(cstring(body.get(4..)?)?.0, "delete", None),
-        // It names cursors, not collections, and only ends them.
-        OP_KILL_CURSORS => Message { command: Command { collections: Resources::new(), handshake: true }, reply: None },
-        _ => return None,
-    })
+/// The parser of one connection. Replies carry the number of their request, so it keeps none.
+#[derive(Debug, Default)]
+pub(crate) struct Mongo {
+    begun: bool,
+    /// Of the message at hand, which is allowed.
+    rest: Option<Rest>,
 }
 
 /// The reply to a denied request.
@@ -161,37 +32,78 @@ fn denial(code: i32, request: i32) -> Vec<u8> {
     [&[length, 0, request, code].map(i32::to_le_bytes).concat(), &head[..], document.as_bytes()].concat()
 }
 
+/// The first bytes of a TLS client. As a length they are that of no first message.
+fn is_tls(data: &[u8]) -> bool {
+    matches!(data, [0x16, 3, 1..=3, ..])
+}
+
+impl Mongo {
+    fn request(&mut self, context: &mut Context<'_>, data: &[u8]) -> Op {
+        if let Some(rest) = &mut self.rest {
+            if data.len() < rest.needed() {
+                return Op::More(rest.needed() - data.len());
+            }
+            let Some(length) = rest.take(data) else {
+                return context.fail(ErrorCode::InvalidFrameType, MALFORMED);
+            };
+            self.rest = self.rest.filter(|rest| !rest.is_empty());
+            return Op::Pass(length);
+        }
+        let (Some(number), Some(code)) = (int(data, 4), int(data, 12)) else {
+            return Op::More(HEADER - data.len());
+        };
+        if !std::mem::replace(&mut self.begun, true) && is_tls(data) {
+            return context.fail(ErrorCode::InvalidFrameType, "TLS, under which messages cannot be read");
+        }
+        let length = match length(context, data) {
+            Ok(length) => length,
+            Err(op) => return op,
+        };
+        if code == OP_MSG && length > STREAMED {
+            match start(data, length) {
+                None => return context.fail(ErrorCode::InvalidFrameType, MALFORMED),
+                Some(Start::More(needed)) => return Op::More(needed - data.len()),
+                Some(Start::Whole) => {}
+                Some(Start::Known(message, rest)) => {
+                    if !decide(context, message, number) {
+                        return Op::Drop(length);
+                    }
+                    self.rest = Some(rest).filter(|rest| !rest.is_empty());
+                    return Op::Pass(rest.before(length));
+                }
+            }
+        }
+        let Some(body) = data.get(HEADER..length) else { return Op::More(length - data.len()) };
+        let Some(message) = message(code, body) else {
+            return context.fail(ErrorCode::InvalidFrameType, MALFORMED);
+        };
+        if decide(context, message, number) { Op::Pass(length) } else { Op::Drop(length) }
+    }
+}
+
+/// Whether a message may pass; answers it if not.
+fn decide(context: &mut Context<'_>, message: Message, number: i32) -> bool {
+    let Message { command, reply } = message;
+    if command.session || metadata::ask(context, NAME, "collections", command.collections).allowed {
+        return true;
+    }
+    if let Some(code) = reply {
+        context.inject(true, &denial(code, number));
+    }
+    false
+}
+
+fn length(context: &mut Context<'_>, data: &[u8]) -> Result<usize, Op> {
+    let Some(length) = int(data, 0) else { return Err(Op::More(HEADER - data.len())) };
+    let known = usize::try_from(length).ok().filter(|length| (HEADER..=MAX_MESSAGE).contains(length));
+    known.ok_or_else(|| context.fail(ErrorCode::InvalidFrameLength, format!("a message of {length} bytes")))
+}
+
 impl Parser for Mongo {
     fn on_data(&mut self, context: &mut Context<'_>, reply: bool, _end_stream: bool, data: &[u8]) -> Op {
         if data.is_empty() {
             return Op::Nop;
         }
-        let (Some(length), Some(request), Some(code)) = (int(data, 0), int(data, 4), int(data, 12)) else {
-            return Op::More(HEADER - data.len());
-        };
-        let Some(length) = usize::try_from(length).ok().filter(|length| (HEADER..=MAX_MESSAGE).contains(length)) else {
-            return context.fail(ErrorCode::InvalidFrameLength, format!("a message of {length} bytes"));
-        };
-        if reply {
-            return Op::Pass(length);
-        }
-        let Some(body) = data.get(HEADER..length) else { return Op::More(length - data.len()) };
-        let message = match code {
-            OP_COMPRESSED => decompress(body).and_then(|(code, body)| message(code, &body)),
-            code => message(code, body),
-        };
-        let Some(Message { command, reply }) = message else {
-            return context.fail(ErrorCode::InvalidFrameType, "a message that is malformed or of an unknown kind");
-        };
-        if command.handshake {
-            return Op::Pass(length);
-        }
-        if metadata::ask(context, NAME, "collections", command.collections).allowed {
-            return Op::Pass(length);
-        }
-        if let Some(code) = reply {
-            context.inject(true, &denial(code, request));
-        }
-        Op::Drop(length)
+        if reply { length(context, data).map_or_else(|op| op, Op::Pass) } else { self.request(context, data) }
     }
 }

@@ -18,7 +18,25 @@ fn msg(id: i32, document: &RawDocumentBuf) -> Vec<u8> {
 }
 
 fn harness() -> Harness {
-    Harness::metadata(NAME, "db.c", &["query", "find", "aggregate"])
+    with(&["query", "find", "aggregate"])
+}
+
+/// With the right to do this to a collection.
+fn with(operations: &[&str]) -> Harness {
+    Harness::metadata(NAME, "db.c", operations)
+}
+
+/// A message whose command has sequences of documents.
+fn sequences(command: &RawDocumentBuf, sequences: &[(&str, &[RawDocumentBuf])]) -> Vec<u8> {
+    let mut whole = body(command);
+    for (name, documents) in sequences {
+        let data = documents.iter().flat_map(|document| document.as_bytes()).copied();
+        let section = [name.as_bytes(), &[0], &data.collect::<Vec<_>>()].concat();
+        whole.push(1);
+        whole.extend(i32::try_from(section.len() + 4).unwrap().to_le_bytes());
+        whole.extend(section);
+    }
+    message(1, 2013, &whole)
 }
 
 #[test]
@@ -45,6 +63,72 @@ fn stages_cannot_reach_other_collections() {
         let command = rawdoc! { "aggregate": "c", "pipeline": array, "$db": "db" };
         assert_eq!(harness().client(&msg(1, &command)), b"");
     }
+}
+
+#[test]
+fn each_operation_on_a_collection_must_be_allowed() {
+    let out = msg(1, &rawdoc! { "aggregate": "c", "pipeline": [{ "$out": "c" }], "$db": "db" });
+    assert_eq!(with(&["query"]).client(&out), b"");
+    assert_eq!(with(&["insert", "update"]).client(&out), b"");
+    assert_eq!(with(&["query", "insert", "update"]).client(&out), out);
+    assert_eq!(with(&["aggregate", "insert", "update"]).client(&out), out);
+    let remove = msg(1, &rawdoc! { "findAndModify": "c", "remove": true, "$db": "db" });
+    assert_eq!(with(&["update"]).client(&remove), b"");
+    assert_eq!(with(&["delete"]).client(&remove), remove);
+}
+
+#[test]
+fn operations_on_many_collections_are_decided_on_one_by_one() {
+    let command = rawdoc! { "bulkWrite": 1, "$db": "admin" };
+    let namespaces = [rawdoc! { "ns": "db.c" }, rawdoc! { "ns": "db.secret" }];
+    let bulk = |operations: &[RawDocumentBuf]| sequences(&command, &[("ops", operations), ("nsInfo", &namespaces)]);
+    let insert = bulk(&[rawdoc! { "insert": 0, "document": {} }]);
+    assert_eq!(with(&["insert"]).client(&insert), insert);
+    assert_eq!(with(&["bulkWrite"]).client(&insert), insert);
+    assert_eq!(with(&["update"]).client(&insert), b"");
+    assert_eq!(with(&["insert"]).client(&bulk(&[rawdoc! { "insert": 0 }, rawdoc! { "delete": 0 }])), b"");
+    assert_eq!(with(&["insert"]).client(&bulk(&[rawdoc! { "insert": 0 }, rawdoc! { "insert": 1 }])), b"");
+    assert!(with(&["insert"]).try_client(&bulk(&[rawdoc! { "insert": 2 }])).is_err());
+    assert!(with(&["insert"]).try_client(&bulk(&[])).is_err());
+}
+
+#[test]
+fn what_servers_may_read_otherwise_closes() {
+    let find = rawdoc! { "find": "c", "$db": "db" };
+    let pipeline = [rawdoc! { "$lookup": { "from": "secret" } }];
+    assert!(harness().try_client(&sequences(&find, &[("pipeline", &pipeline)])).is_err());
+    let mut twice = rawdoc! { "find": "c", "$db": "db" };
+    twice.append(bson::cstr!("find"), "secret");
+    assert!(harness().try_client(&msg(1, &twice)).is_err());
+    let both = message(1, 2013, &[body(&find), vec![0], find.as_bytes().to_vec()].concat());
+    assert!(harness().try_client(&both).is_err());
+}
+
+/// Inserts of so many documents of 500 kB.
+fn bulky(documents: usize) -> Vec<u8> {
+    let document = rawdoc! { "_id": 1, "data": "x".repeat(500_000) };
+    sequences(&rawdoc! { "insert": "c", "$db": "db" }, &[("documents", &vec![document; documents])])
+}
+
+#[test]
+fn long_messages_are_decided_on_by_their_start() {
+    let long = [bulky(60), msg(1, &rawdoc! { "find": "c", "$db": "db" })].concat();
+    let mut allowed = with(&["insert", "find"]);
+    let passed: Vec<_> = long.chunks(100_003).flat_map(|chunk| allowed.client(chunk)).collect();
+    assert!(passed == long);
+    let mut denied = with(&["find"]);
+    let passed: Vec<_> = long.chunks(100_003).flat_map(|chunk| denied.client(chunk)).collect();
+    assert_eq!(passed, msg(1, &rawdoc! { "find": "c", "$db": "db" }));
+    assert!(!denied.reverse(true).is_empty());
+    let insert = rawdoc! { "insert": "c", "$db": "db" };
+    let other = sequences(&insert, &[("documents", &[rawdoc! { "x": "y".repeat(2 << 20) }]), ("pipeline", &[])]);
+    assert!(with(&["insert"]).try_client(&other).is_err());
+}
+
+#[test]
+fn tls_is_told_from_messages() {
+    let hello = [&[0x16, 3, 1, 2, 0][..], &[0; 512]].concat();
+    assert!(harness().try_client(&hello).unwrap_err().reason.contains("TLS"));
 }
 
 #[test]

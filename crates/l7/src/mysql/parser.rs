@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::metadata::ask;
+use crate::metadata::{Resources, ask};
 use crate::mysql::NAME;
 use crate::mysql::packet::{HEADER, Handshake, change_user, error, handshake, header, lenenc};
 use crate::mysql::sql::{self, Access};
@@ -85,8 +85,7 @@ impl Mysql {
         match handshake(payload).ok_or("a malformed handshake")? {
             Handshake::Compressed => Err("compression, under which statements cannot be read".into()),
             Handshake::Tls => {
-                let tls = [("$tls".to_owned(), vec!["upgrade".to_owned()])].into();
-                if !ask(context, NAME, "", tls).allowed {
+                if !ask(context, NAME, "tables", Resources::one("$tls", "upgrade")).allowed {
                     return Err("TLS, under which statements cannot be read".into());
                 }
                 self.phase = Phase::Opaque;

@@ -80,6 +80,14 @@ fn statements_are_decided_on_by_table() {
     }
 }
 
+#[test]
+fn each_operation_on_a_table_must_be_allowed() {
+    let sql = "INSERT INTO t SELECT * FROM t";
+    assert_eq!(connected_with(&["select"]).client(&query(sql)), b"");
+    assert_eq!(connected_with(&["insert"]).client(&query(sql)), b"");
+    assert_eq!(connected_with(&["select", "insert"]).client(&query(sql)), query(sql));
+}
+
 /// With the right to do it to `t`.
 #[test]
 fn other_tables_are_not_reached_by_definitions() {

@@ -7,7 +7,7 @@ use sqlparser::ast::{
     SetExpr, Statement, TableObject, Visit, Visitor,
 };
 
-use crate::metadata::{Resources, add};
+use crate::metadata::Resources;
 
 /// Stands for what is not a table. No table can have this name.
 pub(super) const SERVER: &str = "$server";
@@ -65,7 +65,7 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     fn add(&mut self, name: &ObjectName, operation: &str) {
-        add(&mut self.tables, resource(name, self.database), &[operation]);
+        self.tables.add(resource(name, self.database), &[operation]);
     }
 
     /// Adds the relations of a part. `None` if it is not understood.
@@ -76,7 +76,7 @@ impl Collector<'_> {
         }
         parts.relations.iter().for_each(|name| self.add(name, operation));
         if parts.calls {
-            add(&mut self.tables, SERVER.into(), &["call"]);
+            self.tables.add(SERVER.into(), &["call"]);
         }
         Some(())
     }
@@ -98,7 +98,7 @@ impl Collector<'_> {
 
 /// Operations per table; `None` if the statement is not understood.
 pub(super) fn tables(statement: &Statement, database: Option<&str>) -> Option<Resources> {
-    let mut collector = Collector { database, tables: Resources::new() };
+    let mut collector = Collector { database, tables: Resources::default() };
     let operation = operation(statement);
     match statement {
         Statement::Insert(insert) => {
@@ -107,7 +107,7 @@ pub(super) fn tables(statement: &Statement, database: Option<&str>) -> Option<Re
         }
         Statement::Drop { object_type, names, .. } => {
             if !matches!(object_type, ObjectType::Table | ObjectType::View) {
-                return Some(Resources::from([(SERVER.into(), vec![operation])]));
+                return Some(Resources::one(SERVER, &operation));
             }
             for name in names {
                 collector.add(name, "drop");

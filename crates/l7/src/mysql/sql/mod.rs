@@ -57,7 +57,7 @@ fn read_one(statement: &Statement, database: Option<&str>) -> Option<Access> {
     let session = tables.is_empty() && session::is_of_session(statement);
     if tables.is_empty() && !session {
         // What touches no table has a name that no table can have.
-        tables.insert(access::SERVER.into(), vec![access::operation(statement)]);
+        tables = Resources::one(access::SERVER, &access::operation(statement));
     }
     Some(Access { tables, uses, session })
 }
