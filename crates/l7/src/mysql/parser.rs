@@ -16,6 +16,8 @@ const CONTINUED: usize = 0xff_ffff;
 const MAX_PREPARED: usize = 1 << 14;
 /// `ER_TABLEACCESS_DENIED_ERROR`
 const ACCESS_DENIED: u16 = 1142;
+/// `ER_UNKNOWN_COM_ERROR`
+const UNKNOWN_COMMAND: u16 = 1047;
 /// `ER_PARSE_ERROR`
 const NOT_UNDERSTOOD: u16 = 1064;
 /// `ER_UNKNOWN_STMT_HANDLER`
@@ -159,7 +161,15 @@ impl Mysql {
                 };
                 (accesses.clone(), Awaited::Any)
             }
-            other => return Err(format!("command {other:#x}, which is not known")),
+            // FIELD_LIST
+            0x04 => {
+                let table = text()?.split('\0').next().unwrap_or_default().replace('`', "``");
+                let Some(accesses) = sql::read(&format!("DESCRIBE `{table}`"), self.database.as_deref()) else {
+                    return Ok(not_understood(context));
+                };
+                (accesses, Awaited::Any)
+            }
+            other => return Ok(refuse(context, UNKNOWN_COMMAND, "08S01", &format!("command {other:#x} is not known"))),
         };
         for access in accesses {
             if access.session {

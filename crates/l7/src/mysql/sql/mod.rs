@@ -3,8 +3,9 @@
 //! What a statement calls is not seen: a stored function or a trigger may touch what the statement does not name.
 
 mod access;
-mod bounds;
+mod parts;
 mod session;
+mod tokens;
 
 pub(crate) use session::hides_backslashes;
 use sqlparser::ast::{ObjectName, Statement, Use};
@@ -35,7 +36,7 @@ pub(crate) fn read(sql: &str, database: Option<&str>) -> Option<Vec<Access>> {
         return None;
     }
     let dialect = MySqlDialect {};
-    let tokens = bounds::tokens(&dialect, sql)?;
+    let tokens = tokens::tokens(&dialect, sql)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens);
     let statements = parser.parse_statements().ok()?;
     statements.iter().map(|statement| read_one(statement, database)).collect()

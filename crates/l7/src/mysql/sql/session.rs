@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{ContextModifier, Expr, ObjectName, Set, Statement, Value, visit_expressions};
+use sqlparser::ast::{
+    ContextModifier, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Set, Statement, Value,
+    visit_expressions,
+};
 
 /// Character sets of which no character but ASCII's contains a byte of ASCII's. In the others a backslash or a backtick may be half
 /// of a character, so that a text ends elsewhere than in UTF-8.
@@ -84,7 +87,7 @@ pub(super) fn changes_reading(statement: &Statement) -> bool {
         Statement::Set(Set::SetNames { charset_name, .. }) => !is_one_of(&charset_name.value, CHARACTER_SETS),
         Statement::Set(set) => match assignments(set) {
             Some(assignments) => assignments.iter().any(|(name, _, value)| match last(name).as_str() {
-                "sql_mode" => !literal(value).is_some_and(|modes| modes.split(',').all(|mode| is_one_of(mode, MODES))),
+                "sql_mode" => !keeps_quotes(value),
                 "character_set_client" => !literal(value).is_some_and(|name| is_one_of(name, CHARACTER_SETS)),
                 _ => false,
             }),
@@ -144,6 +147,20 @@ fn assignments(set: &Set) -> Option<Vec<(&ObjectName, Option<ContextModifier>, &
         }
         _ => None,
     }
+}
+
+/// A SQL mode under which quotes mean what they do by default, or what is added to the session's.
+fn keeps_quotes(value: &Expr) -> bool {
+    let modes = |value| literal(value).is_some_and(|modes| modes.split(',').all(|mode| is_one_of(mode, MODES)));
+    let Expr::Function(function) = value else { return modes(value) };
+    let FunctionArguments::List(arguments) = &function.args else { return false };
+    function.name.to_string().eq_ignore_ascii_case("concat")
+        && arguments.args.iter().all(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => {
+                modes(value) || is_one_of(&value.to_string(), &["@@sql_mode", "@@session.sql_mode"])
+            }
+            _ => false,
+        })
 }
 
 /// The last part of a variable's name, in lower case and without the signs before it.
