@@ -27,7 +27,7 @@ demo: $(VENV)/installed ## Show a policy enforced on real traffic
 test: $(VENV)/installed test-rust test-python test-fuzz ## Run all tests
 
 # Command=Debian package. What is missing and cannot be installed is named; its tests are skipped.
-TEST_COMMANDS := ip=iproute2 nft=nftables bpftool=bpftool openssl=openssl nm=binutils java=default-jre-headless mvn=maven memcached=memcached
+TEST_COMMANDS := ip=iproute2 nft=nftables bpftool=bpftool openssl=openssl nm=binutils java=default-jre-headless mvn=maven memcached=memcached mariadbd=mariadb-server-core mariadb=mariadb-client-core
 BENCH_COMMANDS := wrk=wrk haproxy=haproxy nginx=nginx-light curl=curl taskset=util-linux
 
 test-rust: $(VENV)/tools
