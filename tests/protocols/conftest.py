@@ -1,6 +1,7 @@
 """Real servers and clients with a standalone proxy between them. What a server needs is fetched once into target/."""
 
 import contextlib
+import fcntl
 import shutil
 import socket
 import subprocess
@@ -26,18 +27,32 @@ def command(name, package):
     return path
 
 
-def java_library(folder):
-    """The jars that the pom.xml of a folder names, fetched if it changed."""
+def class_path(folder):
+    """The class path of what the pom.xml of a folder names. Maven fetches it into its own repository, and it is used there."""
     maven = command("mvn", "maven")
-    pom, target = folder / "pom.xml", CACHE / folder.name
-    stamp = target / "pom.xml"
-    if not stamp.exists() or stamp.read_bytes() != pom.read_bytes():
-        shutil.rmtree(target, ignore_errors=True)
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={target / 'lib'}", "-DincludeScope=runtime"]
-        fetched = subprocess.run([maven, "-q", "-B", "-f", str(pom), *goal], capture_output=True, text=True)
-        assert fetched.returncode == 0, fetched.stdout + fetched.stderr
-        shutil.copy(pom, stamp)
-    return target / "lib"
+    pom, cached = folder / "pom.xml", CACHE / folder.name / "classpath"
+    with lock(CACHE / folder.name):
+        made = cached.exists() and cached.stat().st_mtime >= pom.stat().st_mtime
+        if not made or not all(Path(jar).exists() for jar in cached.read_text().strip().split(":")):
+            goal = ["dependency:build-classpath", f"-Dmdep.outputFile={cached}", "-DincludeScope=runtime"]
+            # A registry can fail for a moment.
+            for _ in range(3):
+                fetched = subprocess.run(
+                    [maven, "-q", "-B", "-C", "-f", str(pom), *goal], capture_output=True, text=True
+                )
+                if fetched.returncode == 0:
+                    break
+            assert fetched.returncode == 0, fetched.stdout + fetched.stderr
+    return cached.read_text().strip()
+
+
+@contextlib.contextmanager
+def lock(folder):
+    """What several runs of the tests share is made by one of them at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Server:

@@ -14,7 +14,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from tests.integration.addresses import free_port
 from tests.integration.files import LIMIT
 from tests.integration.proxy import eventually
-from tests.protocols.conftest import Server, command, java_library
+from tests.protocols.conftest import Server, class_path, command
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("kafka")]
 
@@ -52,7 +52,7 @@ class Broker:
 
     def __init__(self, scratch):
         self.java = command("java", "default-jre-headless")
-        self.library = str(java_library(HERE) / "*")
+        self.class_path = class_path(HERE)
         self.upstream, self.direct, controller = free_port(), free_port(), free_port()
         self.proxied = free_port("127.0.0.2")
         ports = {"upstream": self.upstream, "direct": self.direct, "controller": controller, "proxied": self.proxied}
@@ -66,7 +66,7 @@ class Broker:
             created.result(LIMIT)
 
     def arguments(self, main, *arguments):
-        return [self.java, "-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp", self.library, main, *arguments]
+        return [self.java, "-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp", self.class_path, main, *arguments]
 
     def run(self, main, *arguments, **options):
         options = {"capture_output": True, "text": True, "timeout": 2 * LIMIT, **options}
