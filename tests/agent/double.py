@@ -58,6 +58,8 @@ class AgentDouble:
         # One per request of a type, with the names it asked for.
         self.asked = []
         self.streams = []
+        # Which of those that it serves each stream was.
+        self.spoken = []
         self.delay = 0.0
         # Resources in an incremental response; a large change comes in several.
         self.most = 1 << 30
@@ -287,6 +289,7 @@ class _Handler(grpc.GenericRpcHandler):
         if kind not in self._agent.serves or not (aggregated or service in types):
             return None
         fixed = None if aggregated else types[service]
+        self._agent.spoken.append(kind)
 
         async def serve(requests, _context):
             run = self._agent.delta if delta else self._agent.sotw

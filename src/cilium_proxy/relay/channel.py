@@ -38,6 +38,8 @@ class PolicyChannel:
         self._required = tuple(required)
         self._result_timeout = result_timeout
         self._sessions: set[Session] = set()
+        # The Envoy that serves: while its module is connected, those of others, which start or drain, refuse in vain.
+        self._serving: str | None = None
         self._somebody = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -63,6 +65,10 @@ class PolicyChannel:
     def sessions(self) -> tuple[Session, ...]:
         """The connected modules."""
         return tuple(self._sessions)
+
+    def count(self, instance: str) -> None:
+        """From now on this Envoy serves; what the module of another one refuses is in force without that one."""
+        self._serving = instance
 
     async def publish(
         self, url: str, resources: Mapping[str, bytes], version: str, *, new_stream: bool = False
@@ -111,6 +117,8 @@ class PolicyChannel:
                         took.append(session)
                     elif isinstance(outcome, LostError):
                         self._drop(session)
+                    elif isinstance(outcome, RejectedError) and not self._counts(session, sessions):
+                        _log.error("module %s, which does not serve, refuses: %s", session.instance, outcome)
                     else:
                         refusal = refusal or outcome
                 if refusal is not None:
@@ -122,6 +130,9 @@ class PolicyChannel:
                     for session in took:
                         session.accepted(state)
                     return
+
+    def _counts(self, session: Session, sessions: Sequence[Session]) -> bool:
+        return session.instance == self._serving or all(one.instance != self._serving for one in sessions)
 
     async def _take_back(self, state: TypeState, sessions: list[Session]) -> None:
         """Another module refused what these have accepted."""

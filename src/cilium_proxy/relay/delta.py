@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from cilium_proxy.api import messages
-from cilium_proxy.relay.resources import WILDCARDS, ResourceCache, Subscription, clusters_first
+from cilium_proxy.relay.resources import WILDCARDS
+from cilium_proxy.relay.stream import EnvoyStream, Watch
 
-_log = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class _Watch:
-    subscription: Subscription
+@dataclass(slots=True, kw_only=True)
+class _Watch(Watch):
     wildcard: bool
     names: set[str] = field(default_factory=set)
     # Version of each resource the client has; "" for one it was told does not exist.
@@ -24,61 +19,25 @@ class _Watch:
     # Responses not yet answered: nonce to sequence number.
     unanswered: dict[str, int] = field(default_factory=dict)
     sequence: int = 0
-    due: bool = True
 
 
-@dataclass(slots=True)
-class DeltaStream:
-    """Answers the requests of one stream. `fixed_type` is set on streams that carry one type and may not name it."""
+class DeltaStream(EnvoyStream[_Watch]):
+    """Every response holds what changed."""
 
-    cache: ResourceCache
-    fixed_type: str | None = None
-    _watches: dict[str, _Watch] = field(default_factory=dict)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _nonce: int = 0
-
-    async def run(self, requests: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-        """Yields responses until the requests end."""
-        reading = asyncio.create_task(self._read(requests))
-        try:
-            while not reading.done():
-                self._wake.clear()
-                for url in sorted(self._watches, key=clusters_first):
-                    response = await self._response(self._watches[url])
-                    if response is not None:
-                        yield response
-                await self._wake.wait()
-            await reading
-        finally:
-            reading.cancel()
-            for watch in self._watches.values():
-                await self.cache.unsubscribe(watch.subscription)
-
-    async def _read(self, requests: AsyncIterator[Any]) -> None:
-        try:
-            async for request in requests:
-                await self._request(request)
-        finally:
-            self._wake.set()
-
-    async def _request(self, request: Any) -> None:
-        url = request.type_url or self.fixed_type
-        if not url:
-            _log.warning("xDS: a request without type URL is ignored")
-            return
+    def _request(self, url: str, request: Any) -> None:
         watch = self._watches.get(url)
         subscribe, unsubscribe = set(request.resource_names_subscribe), set(request.resource_names_unsubscribe)
         if watch is None:
             wildcard = "*" in subscribe or (not subscribe and url in WILDCARDS)
-            watch = _Watch(self.cache.subscribe(url, self._changed(url)), wildcard)
+            watch = _Watch(subscription=self._subscribe(url), wildcard=wildcard)
             watch.client.update(request.initial_resource_versions)
             self._watches[url] = watch
         elif request.response_nonce:
             sequence = watch.unanswered.pop(request.response_nonce, None)
             if sequence is not None and request.HasField("error_detail"):
-                await self.cache.refuse(watch.subscription, sequence, request.error_detail.message)
+                self.cache.refuse(watch.subscription, sequence, request.error_detail.message)
             elif sequence is not None:
-                await self.cache.acknowledge(watch.subscription, sequence)
+                self.cache.acknowledge(watch.subscription, sequence)
         if "*" in subscribe | unsubscribe:
             watch.wildcard = "*" in subscribe
         before = watch.names if watch.sequence else None
@@ -94,17 +53,9 @@ class DeltaStream:
         for name in unsubscribe:
             watch.client.pop(name, None)
         if subscribe or unsubscribe or watch.sequence == 0:
-            watch.due = True
-            self._wake.set()
+            self._make_due(watch)
 
-    def _changed(self, url: str) -> Any:
-        def changed() -> None:
-            self._watches[url].due = True
-            self._wake.set()
-
-        return changed
-
-    async def _response(self, watch: _Watch) -> Any | None:
+    def _response(self, watch: _Watch) -> Any | None:
         current = self.cache.current(watch.subscription.type_url)
         if not watch.due or current is None:
             return None
@@ -130,9 +81,8 @@ class DeltaStream:
                 del watch.client[name]
         if not first and not response.resources and not response.removed_resources:
             if not watch.unanswered:
-                await self.cache.acknowledge(watch.subscription, current.sequence)
+                self.cache.acknowledge(watch.subscription, current.sequence)
             return None
-        self._nonce += 1
-        response.nonce = str(self._nonce)
+        response.nonce = self._next_nonce()
         watch.unanswered[response.nonce] = current.sequence
         return response

@@ -40,10 +40,11 @@ class ResourceSet:
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """What one stream has of one type. `taken` and `refused` are sequence numbers of resource sets."""
+    """What one stream of an Envoy has of one type. `taken` and `refused` are sequence numbers of resource sets."""
 
     type_url: str
     changed: Callable[[], None]
+    instance: str = ""
     names: frozenset[str] = frozenset()
     taken: int = 0
     refused: int = 0
@@ -54,7 +55,8 @@ class Subscription:
 class _Type:
     current: ResourceSet | None = None
     subscriptions: set[Subscription] = field(default_factory=set)
-    settled: asyncio.Condition = field(default_factory=asyncio.Condition)
+    # Set, and replaced by another, when anything here has changed.
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     # Hashes of resources, made when an incremental stream first needs them.
     versions: dict[str, tuple[bytes, str]] = field(default_factory=dict)
 
@@ -66,6 +68,8 @@ class ResourceCache:
         self._types: dict[str, _Type] = {}
         # Called with a type when what streams want of it has changed.
         self.on_wanted: Callable[[str], None] | None = None
+        # The Envoy that serves: while it has streams, the answers of others, which start or drain, do not count.
+        self._serving: str | None = None
 
     def _type(self, url: str) -> _Type:
         return self._types.setdefault(url, _Type())
@@ -91,7 +95,19 @@ class ResourceCache:
         kept.versions = {name: known for name, known in kept.versions.items() if same.get(name) is known[0]}
         for subscription in tuple(kept.subscriptions):
             subscription.changed()
+        self._notify(url)
         return kept.current
+
+    async def known(self, url: str) -> None:
+        """Returns when a source has said what is to be sent of a type."""
+        while self.current(url) is None:
+            await self._type(url).changed.wait()
+
+    def count(self, instance: str) -> None:
+        """From now on this Envoy serves; what another one answers is no longer waited for."""
+        self._serving = instance
+        for url in self._types:
+            self._notify(url)
 
     def resource_version(self, url: str, name: str) -> str:
         """Version of one current resource: equal for equal bytes, also after a restart. KeyError for an unknown one."""
@@ -107,18 +123,18 @@ class ResourceCache:
         Raises NackedError when one refused it.
         """
         kept = self._type(wanted.type_url)
-        async with kept.settled:
-            while True:
-                for subscription in kept.subscriptions:
-                    if subscription.refused >= wanted.sequence > subscription.taken:
-                        raise NackedError(subscription.error)
-                if kept.subscriptions and all(one.taken >= wanted.sequence for one in kept.subscriptions):
-                    return
-                await kept.settled.wait()
+        while True:
+            counted = [one for one in kept.subscriptions if one.instance == self._serving] or kept.subscriptions
+            for subscription in counted:
+                if subscription.refused >= wanted.sequence > subscription.taken:
+                    raise NackedError(subscription.error)
+            if counted and all(one.taken >= wanted.sequence for one in counted):
+                return
+            await kept.changed.wait()
 
-    def subscribe(self, url: str, changed: Callable[[], None]) -> Subscription:
-        """Adds a stream; `changed` is called when the set is replaced."""
-        subscription = Subscription(url, changed)
+    def subscribe(self, url: str, changed: Callable[[], None], instance: str = "") -> Subscription:
+        """Adds a stream of an Envoy; `changed` is called when the set is replaced."""
+        subscription = Subscription(url, changed, instance)
         self._type(url).subscriptions.add(subscription)
         return subscription
 
@@ -133,24 +149,24 @@ class ResourceCache:
         subscriptions = self._type(url).subscriptions
         return frozenset().union(*(one.names for one in subscriptions)) if subscriptions else None
 
-    async def acknowledge(self, subscription: Subscription, sequence: int) -> None:
+    def acknowledge(self, subscription: Subscription, sequence: int) -> None:
         """The stream's Envoy has taken a set."""
         subscription.taken = max(subscription.taken, sequence)
-        await self._settle(subscription.type_url)
+        self._notify(subscription.type_url)
 
-    async def refuse(self, subscription: Subscription, sequence: int, error: str) -> None:
+    def refuse(self, subscription: Subscription, sequence: int, error: str) -> None:
         """The stream's Envoy has refused a set."""
         subscription.refused, subscription.error = max(subscription.refused, sequence), error
-        await self._settle(subscription.type_url)
+        self._notify(subscription.type_url)
 
-    async def unsubscribe(self, subscription: Subscription) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """The stream ended."""
         self._type(subscription.type_url).subscriptions.discard(subscription)
         if self.on_wanted is not None:
             self.on_wanted(subscription.type_url)
-        await self._settle(subscription.type_url)
+        self._notify(subscription.type_url)
 
-    async def _settle(self, url: str) -> None:
-        settled = self._type(url).settled
-        async with settled:
-            settled.notify_all()
+    def _notify(self, url: str) -> None:
+        kept = self._type(url)
+        kept.changed.set()
+        kept.changed = asyncio.Event()

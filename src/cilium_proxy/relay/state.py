@@ -39,6 +39,8 @@ class TypeState:
     # Held while modules are given this type: replays and changes do not overtake each other.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     error: str | None = None
+    # Set with the first state.
+    known: asyncio.Event = field(default_factory=asyncio.Event)
 
     def whole(self) -> Change:
         """The accepted state as a change that needs no other before it."""
@@ -76,5 +78,6 @@ class TypeState:
                 del self.resources[name]
         self.version = change.version
         self.sequence += 1
+        self.known.set()
         self.digests = digests
         self.error = None

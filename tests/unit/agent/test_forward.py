@@ -32,7 +32,7 @@ class Relay:
         """A stream of Envoy's that takes every set, or waits."""
 
         async def take():
-            await self.cache.acknowledge(subscription, self.cache.current(url).sequence)
+            self.cache.acknowledge(subscription, self.cache.current(url).sequence)
 
         def changed():
             if taking:
@@ -249,9 +249,9 @@ async def test_what_envoy_asks_for_is_asked_of_the_agent(relay):
     stream = relay.envoy(ROUTES, ["a"])
     other = relay.envoy(ROUTES, ["b"])
     assert relay.asked[ROUTES] == {"a", "b"}
-    await relay.cache.unsubscribe(other)
+    relay.cache.unsubscribe(other)
     assert relay.asked[ROUTES] == {"a"}
-    await relay.cache.unsubscribe(stream)
+    relay.cache.unsubscribe(stream)
     assert relay.asked[ROUTES] == {"a"}, "the Envoy that comes next will ask for it, too"
 
 
@@ -276,7 +276,7 @@ async def test_a_refusal_of_envoy_s_is_the_agent_s_answer(relay):
     updating = asyncio.ensure_future(relay.update(LISTENERS, {"a": resources.Agent().http(ingress=True)}))
     while relay.cache.current(LISTENERS) is None:
         await asyncio.sleep(0.01)
-    await relay.cache.refuse(stream, relay.cache.current(LISTENERS).sequence, "listener a: no")
+    relay.cache.refuse(stream, relay.cache.current(LISTENERS).sequence, "listener a: no")
     with pytest.raises(RefusedError, match="listener a: no"):
         await updating
 

@@ -11,6 +11,7 @@ from cilium_proxy import api
 from cilium_proxy.rewrite import dynamic_module
 from cilium_proxy.rewrite.cilium import Options, read_bootstrap
 from cilium_proxy.rewrite.cilium.bootstrap import BootstrapError
+from cilium_proxy.rewrite.instance import instance_of
 
 AGENT, ADMIN, OURS = Path("/run/agent.sock"), Path("/run/admin.sock"), Path("/run/ours.sock")
 MODULE = api.messages("cilium_proxy.v1.ModuleBootstrap")(policy_socket="/run/policy.sock", instance="envoy")
@@ -59,6 +60,12 @@ def test_only_the_agent_s_socket_the_wrappers_and_the_module_change():
             assert clusters[old.name] == old
     for name in ("egress-cluster-tls", "ingress-cluster-tls"):
         assert clusters[name].HasField("transport_socket_matcher")
+    assert instance_of(after.node) == "envoy"
+    after.node.ClearField("metadata")
+    for source in ("lds_config", "cds_config"):
+        service = getattr(after.dynamic_resources, source).api_config_source.grpc_services[0].envoy_grpc
+        assert service.retry_policy.retry_back_off.max_interval.ToJsonString() == "2s"
+        service.ClearField("retry_policy")
     for field in ("node", "dynamic_resources", "admin", "overload_manager", "application_log_config"):
         assert getattr(after, field) == getattr(before, field)
     assert list(after.static_resources.listeners) == list(before.static_resources.listeners)

@@ -13,6 +13,8 @@ from cilium_proxy.api import InvalidMessageError, from_dict, messages, pack, unp
 from cilium_proxy.rewrite import dynamic_module
 from cilium_proxy.rewrite.cilium.options import Options
 from cilium_proxy.rewrite.cilium.resource import rewrite_message
+from cilium_proxy.rewrite.instance import name_instance
+from cilium_proxy.rewrite.reconnect import reconnect_soon
 
 AGENT_CLUSTER = "xds-grpc-cilium"
 """The cluster by which bootstrap and resources name the agent's xDS server."""
@@ -68,7 +70,8 @@ class AgentBootstrap:
         """The bootstrap Envoy starts with, and warnings.
 
         The agent's cluster leads to `xds_socket`, Cilium's extensions are stock ones, and the module is configured by
-        `module`, a `cilium_proxy.v1.ModuleBootstrap`. Everything else is as it was.
+        `module`, a `cilium_proxy.v1.ModuleBootstrap`, whose instance is in the node, too. Streams to `xds_socket` are
+        opened again soon. Everything else is as it was.
 
         Raises BootstrapError, RewriteError.
         """
@@ -77,7 +80,20 @@ class AgentBootstrap:
         warnings = rewrite_message(rewritten.message, options)
         rewritten._agent_pipe().path = str(xds_socket)
         _configure_module(rewritten.message, module)
+        name_instance(rewritten.message.node, module.instance)
+        for source in rewritten._agent_sources():
+            reconnect_soon(source)
         return rewritten.message, warnings
+
+    def _agent_sources(self) -> list[Any]:
+        """Where listeners and clusters come from, as far as that is the agent's cluster."""
+        dynamic = self.message.dynamic_resources
+        sources = [dynamic.ads_config, dynamic.lds_config.api_config_source, dynamic.cds_config.api_config_source]
+        return [
+            source
+            for source in sources
+            if any(service.envoy_grpc.cluster_name == AGENT_CLUSTER for service in source.grpc_services)
+        ]
 
     def _agent_pipe(self) -> Any:
         for cluster in self.message.static_resources.clusters:

@@ -9,6 +9,8 @@ from typing import Any
 from cilium_proxy.api import from_dict, messages
 from cilium_proxy.config import Address
 from cilium_proxy.rewrite.dynamic_module import module_bootstrap
+from cilium_proxy.rewrite.instance import name_instance
+from cilium_proxy.rewrite.reconnect import reconnect_soon
 from cilium_proxy.rewrite.standalone.address import pipe, socket_address
 
 XDS_CLUSTER = "cilium-proxy-xds"
@@ -62,6 +64,7 @@ def bootstrap(wanted: Bootstrap) -> Any:
             },
         },
     )
+    reconnect_soon(message.dynamic_resources.ads_config)
     _add_module(message, wanted)
     return message
 
@@ -86,4 +89,5 @@ def _add_module(message: Any, wanted: Bootstrap) -> None:
     config = messages("cilium_proxy.v1.ModuleBootstrap")(
         policy_socket=str(wanted.policy_socket), instance=wanted.instance
     )
+    name_instance(message.node, wanted.instance)
     message.bootstrap_extensions.add(name="cilium.bootstrap").typed_config.CopyFrom(module_bootstrap(config))

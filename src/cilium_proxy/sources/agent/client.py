@@ -21,6 +21,8 @@ from cilium_proxy.sources.agent.update import Sink
 
 _log = logging.getLogger(__name__)
 
+# The whole state in one response, where the difference is the rule.
+_WHOLE: dict[Transport, Transport] = {"delta-ads": "ads", "delta": "split"}
 # What is tried next where the agent does not serve a way to speak.
 _FALLBACK: dict[Transport, Transport] = {"delta-ads": "ads", "ads": "split", "delta": "split"}
 _OPTIONS = (
@@ -38,12 +40,24 @@ class AgentClient:
     """An xDS client of the agent behind a Unix socket. Subscriptions last until `close`, whatever the agent does.
 
     `transport` is how the bootstrap has it; what the agent does not serve gives way to what every agent serves.
-    `quiet`: see `cilium_proxy.sources.agent.delta`.
+    With `whole`, whole states are asked for in place of differences until `resume`: an incremental stream says in any
+    number of responses what there is, and nobody knows which is the last. `quiet`: see
+    `cilium_proxy.sources.agent.delta`.
     """
 
-    def __init__(self, socket: Path, node: Any, transport: Transport, sink: Sink, quiet: float = QUIET) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        node: Any,
+        transport: Transport,
+        sink: Sink,
+        *,
+        whole: bool = False,
+        quiet: float = QUIET,
+    ) -> None:
         self.socket = socket
         self.transport = transport
+        self._whole = whole
         self.connected: dict[str, bool] = {}
         self._node = node
         self._sink = sink
@@ -59,14 +73,26 @@ class AgentClient:
         for subscription in tuple(self._subscriptions.values()):
             self._place(subscription)
 
+    async def resume(self) -> None:
+        """From now on speaks as the bootstrap has it: `whole` no longer holds."""
+        if self._whole:
+            self._whole = False
+            if self.transport in _WHOLE:
+                await self._end_streams()
+                for subscription in tuple(self._subscriptions.values()):
+                    self._place(subscription)
+
     async def close(self) -> None:
         """Ends all streams."""
+        await self._end_streams()
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def _end_streams(self) -> None:
         tasks, self._tasks = tuple(self._tasks.values()), {}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._channel is not None:
-            await self._channel.close()
 
     def subscribe(self, type_url: str, names: frozenset[str] = frozenset()) -> None:
         """Asks for resources of a type in place of those asked for before. No names: all of the type."""
@@ -93,7 +119,9 @@ class AgentClient:
 
     async def _keep_open(self, key: str | None, lane: Lane) -> None:
         backoff = Jittered()
-        wanted = transport = self.transport
+        wanted = self.transport
+        # How each new agent is spoken to.
+        first = transport = _WHOLE.get(wanted, wanted) if self._whole else wanted
         what = "all types" if key is None else key.rpartition(".")[2]
         lost_at: float | None = None
         while True:
@@ -104,6 +132,8 @@ class AgentClient:
                 await stream.run(self._open_channel(), method(key, "Delta" if "delta" in transport else "Stream"))
             except UnsupportedError as error:
                 fallback = _FALLBACK.get(transport)
+                if first != wanted:
+                    first = fallback = wanted
                 if fallback is not None:
                     _log.info("agent: %s for %s is not served (%s); using %s", transport, what, error, fallback)
                     if fallback == "split" and key is None:
@@ -117,7 +147,7 @@ class AgentClient:
             except grpc.aio.AioRpcError as error:
                 reason = f"{error.code().name}: {error.details()}"
                 # The agent that comes back may be another one.
-                transport = wanted
+                transport = first
             finally:
                 watching.cancel()
                 self.connected[what] = False
