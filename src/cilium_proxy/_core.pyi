@@ -6,7 +6,6 @@ __all__ = [
     "HostMap",
     "L7Connections",
     "PolicyMap",
-    "PrivilegedService",
     "Snapshot",
     "SniPattern",
     "TlsContext",
@@ -202,17 +201,3 @@ class SniPattern:
     def __new__(cls, pattern: str) -> SniPattern: ...
     def matches(self, name: str) -> bool:
         """Whether the whole server name fits, without regard to case."""
-
-@final
-class PrivilegedService:
-    """Does with its privileges what Envoy may not do itself, in native threads; ends when it is collected.
-
-    Raises ValueError for a root that is no directory of a BPF file system, OSError when it cannot start.
-    """
-
-    def __new__(cls, roots: list[str]) -> PrivilegedService: ...
-    def fileno(self) -> int:
-        """The descriptor for Envoy, open as long as this object lives. Further connections are made over it."""
-
-    def missing(self) -> list[str]:
-        """What would not work for want of a capability, each with the setting that grants it."""

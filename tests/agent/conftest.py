@@ -79,7 +79,7 @@ def run(directory):
 
     yield start
     for proxy in proxies:
-        proxy.stop()
+        proxy.end()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def start(directory):
 
     yield run
     for proxy in started:
-        proxy.stop()
+        proxy.end()
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.agent.process import Proxy
 
+from cilium_proxy.supervisor import state_directory
+
 STARTER = "from cilium_proxy.cli.starter import starter; starter()"
 NET_ADMIN = 1 << 12
 
@@ -26,4 +28,6 @@ class Starter(Proxy):
     """`cilium-envoy-starter` with the arguments of the chart."""
 
     def command(self, path, arguments):
-        return [sys.executable, "-c", STARTER, "--", f"-c {path}", *arguments]
+        # With XDG_RUNTIME_DIR, which it is started with.
+        state = self.directory / "cilium-proxy" / state_directory.default(path).name
+        return [sys.executable, "-c", STARTER, "--", f"-c {path}", *arguments], state

@@ -106,19 +106,26 @@ async def log(node):
 async def recorder():
     """A server on the pod's address that answers 200; yields its port and what it received."""
     received = []
+    serving = set()
 
     async def serve(reader, writer):
-        with contextlib.suppress(ConnectionError):
+        serving.add(asyncio.current_task())
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError), contextlib.closing(writer):
             while data := await reader.read(4096):
                 received.append(data)
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, POD, 0)
     try:
         yield server.sockets[0].getsockname()[1], received
     finally:
         server.close()
+        # Envoy keeps its connections open.
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving)
 
 
 @pytest.mark.parametrize("filters", ["policy", "others", "none", None])

@@ -17,19 +17,13 @@ from tests.agent import resources
 from tests.agent.starter import STARTER, capabilities, privileged
 from tests.agent.test_traffic import enforce, status
 
-from cilium_proxy.supervisor import control
-
-
-def children(pid):
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
 
 @privileged
 async def test_envoy_has_no_capabilities_and_its_listeners_are_marked(agent, node, bootstrap, start, client):
     proxy = start(bootstrap())
     await enforce(agent, node)
     assert await status(client(), "/public") == 200
-    (envoy,) = children(proxy.process.pid)
+    envoy = proxy.envoy()
     assert set(capabilities(envoy).values()) == {0}
     assert "NoNewPrivs:\t1" in Path(f"/proc/{envoy}/status").read_text()
     assert listener_mark(envoy, node.port) == 0x0A00
@@ -71,22 +65,19 @@ async def test_envoy_s_log_has_the_form_that_the_bootstrap_gives_it(agent, node,
 
 
 @privileged
-async def test_an_envoy_that_is_started_again_is_marked_and_confined_too(
-    agent, node, bootstrap, start, client, directory
-):
+async def test_an_envoy_that_is_started_again_is_marked_and_confined_too(agent, node, bootstrap, start, client):
     proxy = start(bootstrap())
     await enforce(agent, node)
     assert await status(client(), "/public") == 200
-    (socket_path,) = directory.glob("cilium-proxy/*/control.sock")
     async with asyncio.timeout(40):
-        while control.ask(socket_path, "status")["state"] != "running":
+        while proxy.status()["state"] != "running":
             await asyncio.sleep(0.05)
-    (before,) = children(proxy.process.pid)
+    before = proxy.envoy()
     os.kill(before, signal.SIGKILL)
     async with asyncio.timeout(40):
-        while children(proxy.process.pid) in ([], [before]) or await status(client(), "/public") != 200:
+        while proxy.envoy() in (None, before) or await status(client(), "/public") != 200:
             await asyncio.sleep(0.1)
-    (envoy,) = children(proxy.process.pid)
+    envoy = proxy.envoy()
     assert set(capabilities(envoy).values()) == {0}
     assert listener_mark(envoy, node.port) == 0x0A00
 
@@ -95,7 +86,7 @@ async def test_an_envoy_that_is_started_again_is_marked_and_confined_too(
 async def test_it_stops_with_envoy_on_sigterm(agent, node, bootstrap, start):
     proxy = start(bootstrap())
     await enforce(agent, node)
-    (envoy,) = children(proxy.process.pid)
+    envoy = proxy.envoy()
     assert await asyncio.to_thread(proxy.stop, signal.SIGTERM) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(envoy, 0)
@@ -141,11 +132,11 @@ def test_the_bootstrap_for_envoy_is_printed(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have privileges that can be dropped")
-def test_missing_capabilities_are_named_with_the_setting_that_grants_them(tmp_path):
-    path = tmp_path / "bootstrap.json"
+def test_missing_capabilities_are_named_with_the_setting_that_grants_them(directory):
+    path = directory / "bootstrap.json"
     path.write_text(json.dumps(resources.bootstrap("/run/agent.sock", "/run/admin.sock")))
     command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", STARTER, "--", f"-c {path}"]
-    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert result.returncode == 1
     for name in ("CAP_NET_ADMIN", "CAP_BPF"):

@@ -1,7 +1,6 @@
 """Real Envoy, real sockets. Loopback addresses stand for peers: 127.0.0.3 is a client, 127.0.0.4 a stranger."""
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from cilium_proxy.api import to_dict
 from cilium_proxy.rewrite.standalone import Bootstrap, bootstrap
 from cilium_proxy.supervisor.admin import Admin
 from cilium_proxy.supervisor.command import envoy_command
-from cilium_proxy.supervisor.process import EnvoyProcess
+from cilium_proxy.supervisor.process import EnvoyProcess, stop
 
 
 @pytest.fixture(params=["127.0.0.2", pytest.param("::1", marks=needs_ipv6)], ids=["IPv4", "IPv6"])
@@ -78,9 +77,7 @@ def run():
 
     yield start
     for proxy in proxies:
-        if proxy.process.poll() is None:
-            proxy.stop(signal.SIGKILL)
-        proxy.process.stdout.close()
+        proxy.end()
 
 
 @pytest.fixture
@@ -120,4 +117,4 @@ async def envoy():
 
     yield start
     for process in processes:
-        await process.stop()
+        await stop(process)

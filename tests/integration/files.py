@@ -10,7 +10,7 @@ LIMIT = 30.0
 POLICY = """\
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {{name: rule}}
+metadata: {{name: {name}}}
 spec:
   endpointSelector: {{matchLabels: {{app: api}}}}
   ingress:
@@ -69,7 +69,7 @@ class Files:
     def policy(self, rules="", name="rule"):
         """Writes the policy as editors do: whole, under another name, then renamed."""
         fresh = self.directory / "fresh"
-        fresh.write_text(POLICY.format(port=self.port, rules=rules))
+        fresh.write_text(POLICY.format(name=name, port=self.port, rules=rules))
         fresh.rename(self.directory / f"policies/{name}.yaml")
 
     def entries(self):

@@ -16,10 +16,11 @@ class Outcome:
 
 
 class Load:
-    """`async with Load(files, path) as load: ...; load.outcomes`."""
+    """`async with Load(files, path) as load: ...; load.outcomes`. Without `reuse`, a connection for each request."""
 
-    def __init__(self, files, path, connections=8):
+    def __init__(self, files, path, connections=8, reuse=True):
         self.outcomes = []
+        self._reuse = reuse
         self._files, self._path, self._connections = files, path, connections
         self._stop = asyncio.Event()
 
@@ -51,7 +52,8 @@ class Load:
         source = (self._files.source, 0)
         reader, writer = await asyncio.open_connection(self._files.host, self._files.port, local_addr=source)
         try:
-            while not self._stop.is_set():
+            open_ = True
+            while open_ and not self._stop.is_set():
                 began = time.monotonic()
                 writer.write(f"GET {self._path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -59,6 +61,7 @@ class Load:
                 length = next(int(line.split(":")[1]) for line in lines if line.startswith("content-length:"))
                 await reader.readexactly(length)
                 self.outcomes.append(Outcome(began, time.monotonic(), int(lines[0].split()[1])))
+                open_ = self._reuse and "connection: close" not in lines
                 await asyncio.sleep(0)
         finally:
             writer.close()

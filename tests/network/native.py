@@ -27,11 +27,6 @@ class Native:
         return self.target / "cilium-envoy-launch"
 
     @property
-    def serve(self) -> Path:
-        """Starts a program with the privileged service at its side."""
-        return self.target / "examples" / "serve"
-
-    @property
     def look_up(self) -> Path:
         """Reads BPF maps through the privileged service."""
         return self.target / "examples" / "look_up"
@@ -39,8 +34,7 @@ class Native:
     def confined(self, *command: str | Path, root: Path | str = "/sys/fs/bpf", preload: bool = True) -> list[str]:
         """The command as the supervisor starts Envoy: without privileges, with the service and the library."""
         library = ["--preload", str(self.sockets)] if preload else []
-        launch = [str(self.launch), "--service-fd", "{fd}", "--parent-pid", "{pid}", *library, "--", *map(str, command)]
-        return [str(self.serve), "--root", str(root), "--", *launch]
+        return [str(self.launch), "--bpf-root", str(root), *library, "--", *map(str, command)]
 
     def alone(self, *command: str | Path) -> list[str]:
         """The command without privileges and without the service, with the library."""

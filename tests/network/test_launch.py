@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.network
 NET_BIND_SERVICE = 1 << 10
 NOBODY = "65534"
 STATUS = ("cat", "/proc/self/status")
+SLEEP = "echo $$; exec sleep 600"
 
 
 def capabilities(status: str) -> dict[str, int]:
@@ -81,16 +83,60 @@ def test_another_user_keeps_low_ports_over_exec(launch: Path) -> None:
     assert (dropped["Prm"], dropped["Eff"], dropped["Amb"]) == (0, 0, 0)
 
 
-def test_the_program_ends_with_its_supervisor(launch: Path) -> None:
-    # The shell is the supervisor: it says who it is, waits for a line and ends.
-    script = f"{launch} --parent-pid $$ -- sleep 600 & echo $!; read end; exec kill -9 $$"
+def test_the_program_ends_with_the_process_that_keeps_it(launch: Path) -> None:
+    with subprocess.Popen([launch, "--", "sh", "-c", SLEEP], stdout=subprocess.PIPE, text=True) as keeper:
+        program = os.pidfd_open(int(line(keeper)))
+        keeper.kill()
+        assert ended(program)
+
+
+def test_the_program_outlives_whoever_started_it(launch: Path) -> None:
+    # The shell starts it, waits for a line and is killed.
+    script = f"setsid {launch} -- sh -c '{SLEEP}' & read end; exec kill -9 $$"
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
-        program = os.pidfd_open(int(line(shell)))
-        shell.communicate("\n")
-        # A pidfd is readable once its process has ended.
-        ready, _, _ = select.select([program], [], [], 30)
-        os.close(program)
-        assert ready
+        number = int(line(shell))
+        program = os.pidfd_open(number)
+        print("end", file=shell.stdin, flush=True)
+        shell.wait(30)
+        assert not ended(program, limit=0)
+        os.kill(number, signal.SIGKILL)
+        assert ended(program)
+
+
+def ended(process: int, limit: float = 30) -> bool:
+    """Whether the process of a pidfd ends within that many seconds."""
+    # A pidfd is readable once its process has ended.
+    ready, _, _ = select.select([process], [], [], limit)
+    return bool(ready)
+
+
+@pytest.mark.parametrize(
+    ("program", "status"), [("exit 3", 3), ("kill -TERM $$", -signal.SIGTERM), ("kill -SEGV $$", -signal.SIGSEGV)]
+)
+def test_the_launcher_ends_as_the_program_does(launch: Path, program: str, status: int) -> None:
+    assert subprocess.run([launch, "--", "sh", "-c", program], check=False).returncode == status
+
+
+def test_signals_are_passed_on(launch: Path) -> None:
+    script = "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen([launch, "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True) as keeper:
+        assert line(keeper) == "ready"
+        keeper.send_signal(signal.SIGUSR1)
+        assert keeper.wait(30) == 7
+
+
+def test_the_program_may_have_as_many_open_files_as_the_hard_limit_says(launch: Path) -> None:
+    soft, hard = run("sh", "-c", f"ulimit -Sn 512; {launch} -- sh -c 'ulimit -Sn; ulimit -Hn'").split()
+    assert soft == hard
+
+
+def test_a_capability_that_the_service_needs_is_named(launch: Path) -> None:
+    user = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]
+    done = subprocess.run(
+        [*user, launch, "--bpf-root", "/sys/fs/bpf", "--", "true"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 126
+    assert all(f"{name} " in done.stderr for name in ("CAP_NET_ADMIN", "CAP_BPF"))
 
 
 @pytest.mark.parametrize(
@@ -98,8 +144,8 @@ def test_the_program_ends_with_its_supervisor(launch: Path) -> None:
     [
         (["--", "/nonexistent"], 127, "cannot start /nonexistent: No such file or directory"),
         (["--preload", "/nonexistent.so", "--", "true"], 126, "cannot preload /nonexistent.so"),
-        (["--service-fd", "200", "--", "true"], 126, "descriptor 200 of the privileged service"),
-        (["--parent-pid", "9999999", "--", "true"], 126, "the supervisor (process 9999999) has ended"),
+        (["--bpf-root", "relative", "--", "true"], 2, "BPF root relative: not absolute"),
+        (["--bpf-root", "/", "--", "true"], 2, "BPF root /: is the whole file system"),
         (["--unknown", "--", "true"], 2, "unknown argument --unknown"),
     ],
 )

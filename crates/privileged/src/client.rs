@@ -78,14 +78,6 @@ impl Client {
         self.entrance.get().is_some()
     }
 
-    /// The service's effective capabilities, as in capget(2).
-    pub fn capabilities(&self) -> Result<u64, Errno> {
-        self.ask(&Request::Capabilities, None, |answer, _| match answer {
-            Answer::Capabilities(effective) => Ok(effective),
-            _ => Err(Errno::PROTO),
-        })
-    }
-
     /// Sets `SO_MARK` on `socket`.
     pub fn set_mark(&self, socket: BorrowedFd<'_>, mark: u32) -> Result<(), Errno> {
         self.ask(&Request::Mark(mark), Some(socket), |_, _| Ok(()))

@@ -1,20 +1,22 @@
-//! What the launcher does to itself before it becomes Envoy.
+//! What the launcher does to itself before it becomes Envoy, in a process of its own.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
     configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
-use crate::client::SERVICE_FD_VARIABLE;
+use crate::root::{BpfRoot, BpfRootError};
 use crate::sys;
+
+/// The option with which the keeper starts the launcher again, as the process that becomes the program.
+pub(crate) const BECOME: &str = "--become";
 
 /// The one capability Envoy may keep.
 const LOW_PORTS: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
@@ -24,14 +26,14 @@ const LOW_PORTS: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
 pub struct Launch {
     /// Keep `CAP_NET_BIND_SERVICE`, if there is one to keep.
     pub keep_low_ports: bool,
-    /// The number of the inherited connection to the service.
-    pub service: Option<RawFd>,
+    /// Where the service may open BPF maps. None: no service.
+    pub roots: Vec<BpfRoot>,
     /// Libraries to preload, before those of the environment.
     pub preload: Vec<PathBuf>,
-    /// The process whose end is to be the program's end.
-    pub parent: Option<i32>,
     /// The program and its arguments.
     pub command: Vec<OsString>,
+    /// Become the program in this process; else keep it in another.
+    pub becomes: bool,
 }
 
 /// Why a program was not started.
@@ -40,6 +42,12 @@ pub enum LaunchError {
     /// Wrong arguments.
     #[error("{0}")]
     Usage(String),
+    /// A root that would allow more than a BPF file system.
+    #[error(transparent)]
+    Root(#[from] BpfRootError),
+    /// What the service needs; a line for each capability, with the setting that grants it.
+    #[error("{0}")]
+    Missing(String),
     /// A library that is not there would only be warned about by the loader, and connections would fail later.
     #[error("cannot preload {}: {error}", path.display())]
     Preload {
@@ -48,17 +56,15 @@ pub enum LaunchError {
         /// The system's error.
         error: std::io::Error,
     },
-    /// The service's connection is not open.
-    #[error("descriptor {fd} of the privileged service: {errno}; was it passed on to this process?")]
-    Service {
-        /// Its number.
-        fd: RawFd,
-        /// The system's error.
-        errno: Errno,
-    },
-    /// The supervisor is gone already.
-    #[error("the supervisor (process {0}) has ended")]
-    Orphan(i32),
+    /// The service does not start.
+    #[error("cannot start the privileged service: {0}")]
+    Service(#[source] std::io::Error),
+    /// The process that becomes the program cannot be kept.
+    #[error("cannot keep a process: {0}")]
+    Keep(#[source] std::io::Error),
+    /// No more open files.
+    #[error("cannot raise the limit of open files: {0}")]
+    Limit(Errno),
     /// A privilege that cannot be given up.
     #[error("cannot {what}: {errno}")]
     Confine {
@@ -87,9 +93,9 @@ impl Launch {
                 || arguments.next().ok_or_else(|| LaunchError::Usage(format!("{} needs a value", argument.display())));
             match argument.to_str() {
                 Some("--keep-cap-net-bind-service") => launch.keep_low_ports = true,
-                Some("--service-fd") => launch.service = Some(number(&argument, &value()?)?),
-                Some("--parent-pid") => launch.parent = Some(number(&argument, &value()?)?),
+                Some("--bpf-root") => launch.roots.push(BpfRoot::new(PathBuf::from(value()?))?),
                 Some("--preload") => launch.preload.push(value()?.into()),
+                Some(BECOME) => launch.becomes = true,
                 Some("--") => {
                     launch.command = arguments.collect();
                     break;
@@ -113,18 +119,15 @@ impl Launch {
     }
 
     fn prepare(&self) -> Result<Command, LaunchError> {
+        sys::block_signals(false);
         let mut command = self.program()?;
         if !self.preload.is_empty() {
             command.env("LD_PRELOAD", self.preload_value(std::env::var_os("LD_PRELOAD").as_deref())?);
         }
-        command.env_remove(SERVICE_FD_VARIABLE);
-        if let Some(fd) = self.service {
-            sys::keep_across_exec(fd).map_err(|errno| LaunchError::Service { fd, errno })?;
-            command.env(SERVICE_FD_VARIABLE, fd.to_string());
-        }
+        raise_limit().map_err(LaunchError::Limit)?;
         self.confine()?;
         // Last: a change of credentials would undo it.
-        self.follow_parent()?;
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| LaunchError::Keep(errno.into()))?;
         Ok(command)
     }
 
@@ -154,7 +157,7 @@ impl Launch {
     }
 
     /// Drops all capabilities, for good: from the bounding set, from all sets of this thread, and `no_new_privs`.
-    fn confine(&self) -> Result<(), LaunchError> {
+    pub(crate) fn confine(&self) -> Result<(), LaunchError> {
         let failed = |what| move |errno| LaunchError::Confine { what, errno };
         set_no_new_privs(true).map_err(failed("set no_new_privs"))?;
         let before = capabilities(None).map_err(failed("read the capabilities"))?;
@@ -171,14 +174,13 @@ impl Launch {
         let after = capabilities(None).map_err(failed("read the capabilities"))?;
         if after.permitted == keep { Ok(()) } else { Err(failed("drop the capabilities")(Errno::PERM)) }
     }
+}
 
-    fn follow_parent(&self) -> Result<(), LaunchError> {
-        let Some(parent) = self.parent else { return Ok(()) };
-        set_parent_process_death_signal(Some(Signal::TERM))
-            .map_err(|errno| LaunchError::Confine { what: "follow the supervisor", errno })?;
-        // It may have ended before: then nobody will send the signal.
-        if getppid() == Pid::from_raw(parent) { Ok(()) } else { Err(LaunchError::Orphan(parent)) }
-    }
+/// Lets the program have as many descriptors as it may: it needs one per connection, and the usual soft limit of 1,024
+/// is for programs that use `select`.
+fn raise_limit() -> Result<(), Errno> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
 }
 
 /// Removes all but `keep`. Without this, a root program would get everything in the set when it starts another.
@@ -199,11 +201,6 @@ fn check_readable(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path).map(drop)
 }
 
-fn number(option: &OsStr, value: &OsStr) -> Result<i32, LaunchError> {
-    let parsed = value.to_str().and_then(|value| value.parse().ok()).filter(|number| *number >= 0);
-    parsed.ok_or_else(|| LaunchError::Usage(format!("{} {}: not a number", option.display(), value.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,12 +211,13 @@ mod tests {
 
     #[test]
     fn the_program_s_arguments_are_not_the_launcher_s() {
-        let launch = parse(&["--service-fd", "7", "--keep-cap-net-bind-service", "--", "envoy", "--preload"]).unwrap();
+        let launch =
+            parse(&["--bpf-root", "/sys/fs/bpf", "--keep-cap-net-bind-service", "--", "envoy", "--preload"]).unwrap();
         assert_eq!(
             launch,
             Launch {
                 keep_low_ports: true,
-                service: Some(7),
+                roots: vec![BpfRoot::new("/sys/fs/bpf").unwrap()],
                 command: vec!["envoy".into(), "--preload".into()],
                 ..Launch::default()
             }
@@ -229,9 +227,9 @@ mod tests {
     #[test]
     fn wrong_arguments_are_named() {
         assert_eq!(parse(&["--what", "--", "envoy"]).unwrap_err(), "unknown argument --what");
-        assert_eq!(parse(&["--service-fd", "x", "--", "envoy"]).unwrap_err(), "--service-fd x: not a number");
-        assert_eq!(parse(&["--service-fd"]).unwrap_err(), "--service-fd needs a value");
+        assert_eq!(parse(&["--bpf-root"]).unwrap_err(), "--bpf-root needs a value");
         assert_eq!(parse(&["--"]).unwrap_err(), "no program after --");
+        assert!(parse(&["--bpf-root", "bpf", "--", "envoy"]).unwrap_err().starts_with("BPF root bpf: not absolute"));
     }
 
     #[test]

@@ -226,13 +226,34 @@ unsafe extern "C" fn is_local(address: *const u8, length: usize) -> c_int {
     catch_unwind(|| check(ip)).map_or(-1, c_int::from)
 }
 
-/// Blocks all signals in the calling thread, so that they reach the threads which expect them.
-pub(crate) fn block_signals() {
+/// Blocks all signals in the calling thread and those it starts, or none.
+pub(crate) fn block_signals(all: bool) {
+    let set = all_signals();
+    let how = if all { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    // SAFETY: the set is initialised; the call does not fail with a valid pointer and operation.
+    unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) };
+}
+
+/// Waits for a signal that is blocked; its number.
+pub(crate) fn next_signal() -> Result<c_int> {
+    let set = all_signals();
+    // SAFETY: the set is initialised; nothing is asked for beside the signal's number.
+    let number = unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) };
+    if number < 0 { Err(last_errno()) } else { Ok(number) }
+}
+
+/// Lets a signal have its default effect, in place of what Rust's runtime has it do.
+pub(crate) fn default_effect(number: c_int) {
+    // SAFETY: a wrong number is refused; nothing in this process relies on another effect.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+}
+
+fn all_signals() -> libc::sigset_t {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigfillset initialises the set it is given, pthread_sigmask reads it; neither fails with valid pointers.
+    // SAFETY: sigfillset initialises the set it is given.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
+        all.assume_init()
     }
 }
 

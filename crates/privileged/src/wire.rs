@@ -4,11 +4,10 @@
 //! ```text
 //! request  version u8 | operation u8 | 0 u16 | sequence u32 | body                 (+ one descriptor where said)
 //!   Connect        1  -                        reply: a new connection (descriptor)
-//!   Capabilities   2  -                        reply: effective capabilities u64
-//!   OpenMap        3  absolute path            reply: MapInfo 6 x u32, the map opened for reading (descriptor)
-//!   LookUp         4  map id u32, key          reply: value
-//!   Mark           5  mark u32, + socket       reply: -
-//!   Transparent    6  + socket                 reply: -
+//!   OpenMap        2  absolute path            reply: MapInfo 6 x u32, the map opened for reading (descriptor)
+//!   LookUp         3  map id u32, key          reply: value
+//!   Mark           4  mark u32, + socket       reply: -
+//!   Transparent    5  + socket                 reply: -
 //! reply    version u8 | operation u8 | 0 u16 | sequence u32 | errno i32 (0: done) | body
 //! ```
 
@@ -37,8 +36,6 @@ pub const MAX_REPLY: usize = REPLY_HEADER + MAX_VALUE;
 pub enum Request<'a> {
     /// A connection of its own, so that threads do not wait for each other.
     Connect,
-    /// The service's effective capabilities.
-    Capabilities,
     /// Open the pinned map.
     OpenMap(&'a [u8]),
     /// Look a key up in a map opened before.
@@ -65,11 +62,10 @@ impl<'a> Request<'a> {
     pub fn operation(&self) -> u8 {
         match self {
             Request::Connect => 1,
-            Request::Capabilities => 2,
-            Request::OpenMap(_) => 3,
-            Request::LookUp { .. } => 4,
-            Request::Mark(_) => 5,
-            Request::Transparent => 6,
+            Request::OpenMap(_) => 2,
+            Request::LookUp { .. } => 3,
+            Request::Mark(_) => 4,
+            Request::Transparent => 5,
         }
     }
 
@@ -79,7 +75,7 @@ impl<'a> Request<'a> {
         writer.put(&[VERSION, self.operation(), 0, 0])?;
         writer.put(&sequence.to_ne_bytes())?;
         match *self {
-            Request::Connect | Request::Capabilities | Request::Transparent => {}
+            Request::Connect | Request::Transparent => {}
             Request::OpenMap(path) => writer.put(valid_path(path)?)?,
             Request::LookUp { map, key } => {
                 writer.put(&map.to_ne_bytes())?;
@@ -96,13 +92,12 @@ impl<'a> Request<'a> {
         let &[VERSION, operation, 0, 0, s0, s1, s2, s3] = header else { return Err(Malformed) };
         let request = match (operation, body) {
             (1, []) => Request::Connect,
-            (2, []) => Request::Capabilities,
-            (3, path) => Request::OpenMap(valid_path(path)?),
-            (4, &[m0, m1, m2, m3, ref key @ ..]) => {
+            (2, path) => Request::OpenMap(valid_path(path)?),
+            (3, &[m0, m1, m2, m3, ref key @ ..]) => {
                 Request::LookUp { map: u32::from_ne_bytes([m0, m1, m2, m3]), key: valid_key(key)? }
             }
-            (5, &[m0, m1, m2, m3]) => Request::Mark(u32::from_ne_bytes([m0, m1, m2, m3])),
-            (6, []) => Request::Transparent,
+            (4, &[m0, m1, m2, m3]) => Request::Mark(u32::from_ne_bytes([m0, m1, m2, m3])),
+            (5, []) => Request::Transparent,
             _ => return Err(Malformed),
         };
         Ok((u32::from_ne_bytes([s0, s1, s2, s3]), request))
@@ -122,8 +117,6 @@ fn valid_key(key: &[u8]) -> Result<&[u8], Malformed> {
 pub enum Answer<'a> {
     /// Done, nothing to say.
     Done,
-    /// Effective capabilities.
-    Capabilities(u64),
     /// What map was opened.
     Map(MapInfo),
     /// The value found.
@@ -143,7 +136,6 @@ pub fn encode_reply<'b>(
     writer.put(&answer.err().map_or(0, Errno::raw_os_error).to_ne_bytes())?;
     match answer {
         Err(_) | Ok(Answer::Done) => {}
-        Ok(Answer::Capabilities(effective)) => writer.put(&effective.to_ne_bytes())?,
         Ok(Answer::Map(info)) => {
             for field in [info.map_type, info.id, info.key_size, info.value_size, info.max_entries, info.flags] {
                 writer.put(&field.to_ne_bytes())?;
@@ -175,9 +167,6 @@ pub fn decode_reply<'p>(
 fn decode_answer<'p>(request: &Request<'_>, body: &'p [u8]) -> Result<Answer<'p>, Malformed> {
     match request {
         Request::Connect | Request::Mark(_) | Request::Transparent if body.is_empty() => Ok(Answer::Done),
-        Request::Capabilities => {
-            body.try_into().map(|bytes| Answer::Capabilities(u64::from_ne_bytes(bytes))).map_err(|_| Malformed)
-        }
         Request::OpenMap(_) if body.len() == MAP_INFO => {
             let mut fields = body.chunks_exact(4).filter_map(|field| field.try_into().ok()).map(u32::from_ne_bytes);
             let mut next = || fields.next().ok_or(Malformed);

@@ -1,4 +1,4 @@
-//! Python bindings of the policy engine, of the L7 parsers and of the privileged service: conversions and nothing else. The API of the
+//! Python bindings of the policy engine, and of the L7 parsers: conversions and nothing else. The API of the
 //! engine is the package `cilium_proxy.policy`.
 
 #![forbid(unsafe_code)]
@@ -9,7 +9,6 @@ mod error;
 mod hosts;
 mod l7;
 mod map;
-mod privileged;
 mod snapshot;
 mod sni;
 mod tls;
@@ -26,8 +25,6 @@ mod _core {
     use crate::l7::{L7Connections, kafka_rules_allow, l7_parsers, l7_rule_problem, proxylib_params};
     #[pymodule_export]
     use crate::map::PolicyMap;
-    #[pymodule_export]
-    use crate::privileged::PrivilegedService;
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

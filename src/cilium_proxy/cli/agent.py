@@ -78,8 +78,7 @@ def run(
     from cilium_proxy.rewrite.cilium import Options, RewriteError
     from cilium_proxy.rewrite.cilium.bootstrap import BootstrapError
     from cilium_proxy.supervisor import agent, state_directory
-    from cilium_proxy.supervisor.command import MissingError
-    from cilium_proxy.supervisor.privileges import BPF_ROOT, Privileges, PrivilegesError
+    from cilium_proxy.supervisor.command import BPF_ROOT, MissingError
     from cilium_proxy.supervisor.supervisor import StartError
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -96,17 +95,14 @@ def run(
         if arguments.validate:
             made = agent.envoy_bootstrap(bootstrap, directory, options)
             _become(arguments, agent.write_bootstrap(made, directory))
-        roots = os.environ.get(BPF_ROOTS, BPF_ROOT).split(":")
-        privileges = (
-            None if unprivileged else Privileges.keep(roots, keep_net_bind_service=arguments.keep_net_bind_service)
-        )
-        proxy = agent.Agent(bootstrap, arguments, directory, options, privileges)
+        roots = None if unprivileged else os.environ.get(BPF_ROOTS, BPF_ROOT).split(":")
+        proxy = agent.Agent(bootstrap, arguments, directory, options, roots)
         asyncio.run(proxy.run())
     except (BootstrapError, RewriteError) as error:
         return _fail(f"{arguments.config or '--config-yaml'}: {error}", 2)
     except (OSError, MissingError, state_directory.StateDirectoryError) as error:
         return _fail(str(error), 2)
-    except (PrivilegesError, StartError) as error:
+    except StartError as error:
         return _fail(str(error), 1)
     return 0
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cilium_proxy.cli import running as proxies
 from cilium_proxy.cli.output import Form, output_option, print_data, print_problems, print_table
 from cilium_proxy.config import Direction, load, parse_config
 from cilium_proxy.policy import Explanation, InvalidQuery
@@ -120,20 +121,11 @@ def _offline(config_path: Path | None, files: tuple[Path, ...], peers: tuple[str
 
 def _running(config_path: Path | None, state_dir: Path | None) -> World:
     """The policies in force, from the proxy that runs with that configuration, or from the only one."""
-    from cilium_proxy.supervisor import control, state_directory
-
-    directories = [state_dir] if state_dir is not None else state_directory.running()
-    if state_dir is None and config_path is not None:
-        directories = [state_directory.default(config_path)]
-    if len(directories) != 1:
-        found = (
-            "several proxies run here" if directories else f"no proxy runs here (nothing in {state_directory.base()})"
-        )
-        raise click.UsageError(f"{found}: say which with -c FILE or --state-dir")
     try:
-        world = restore(control.ask(directories[0] / state_directory.CONTROL, "policies"))
-    except control.UnreachableError as error:
-        raise click.UsageError(str(error)) from error
+        world = restore(proxies.ask(config_path, state_dir, "policies"))
+    except click.ClickException as error:
+        # 1 is the exit code of a denial.
+        raise click.UsageError(error.message) from error
     except (KeyError, ValueError) as error:
         raise click.UsageError(f"the running proxy is of another version: {error}") from error
     if names := world.policies.secrets():

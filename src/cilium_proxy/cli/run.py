@@ -33,8 +33,11 @@ def command(config: Path, state_dir: Path | None, verbose: bool) -> None:
     The access log goes where the configuration says, the proxy's own log to standard error.
 
     SIGTERM and Ctrl-C let connections drain for the configured time, a second one stops at once. SIGHUP reads the
-    files and opens the access log anew. Envoy is started again when it crashes; when it ends before it was ready once,
-    its errors are shown and the proxy ends.
+    files and opens the access log anew. SIGUSR2 does what `cilium-proxy restart` does. Envoy is started again when it
+    crashes; when it ends before it was ready once, its errors are shown and the proxy ends.
+
+    An Envoy whose proxy was killed goes on enforcing. The next run with the same state directory goes on with it and
+    has another one take over.
 
     Exit codes: 0 stopped, 1 Envoy does not start, 2 wrong configuration.
     """
@@ -46,7 +49,8 @@ def command(config: Path, state_dir: Path | None, verbose: bool) -> None:
 async def _run(file: Path, state_dir: Path | None) -> int:
     from cilium_proxy.relay.enforce import RefusedError
     from cilium_proxy.sources.files import FilesError, FileSource
-    from cilium_proxy.supervisor import preflight, state_directory
+    from cilium_proxy.supervisor import preflight, record, state_directory
+    from cilium_proxy.supervisor.record import Record
     from cilium_proxy.supervisor.standalone import ACCESS_LOG, Standalone
     from cilium_proxy.supervisor.supervisor import StartError
 
@@ -54,7 +58,9 @@ async def _run(file: Path, state_dir: Path | None) -> int:
         directory = state_directory.create(state_dir or state_directory.default(file))
         source = FileSource(file, access_log=directory.resolve() / ACCESS_LOG)
         first = await source.read()
-        problems = preflight.check(first.config)
+        # An Envoy that outlived its control plane has the addresses; another one will be given them.
+        outlived = Record(directory / record.FILE).is_alive()
+        problems = preflight.check(first.config, addresses=not outlived)
         if problems:
             return _fail("\n".join(problems), 2)
         await Standalone(source, first, directory.resolve()).run()

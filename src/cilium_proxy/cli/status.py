@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cilium_proxy.cli import running
 from cilium_proxy.cli.output import Form, output_option, print_data, print_table
 
 
@@ -27,12 +28,7 @@ def command(config: Path | None, state_dir: Path | None, output: Form) -> None:
 
     Exits with 1 when the last edit was refused or Envoy does not run.
     """
-    from cilium_proxy.supervisor import control, state_directory
-
-    try:
-        answer = control.ask(_directory(config, state_dir) / state_directory.CONTROL, "status")
-    except control.UnreachableError as error:
-        raise click.ClickException(str(error)) from error
+    answer = running.ask(config, state_dir, "status")
     if output in ("json", "yaml"):
         print_data(answer, output)
     elif output == "table":
@@ -41,21 +37,6 @@ def command(config: Path | None, state_dir: Path | None, output: Form) -> None:
         for part, state in _rows(answer):
             click.echo(f"{part:<9} {state}")
     sys.exit(0 if answer["state"] == "running" and answer["source"]["error"] is None else 1)
-
-
-def _directory(config: Path | None, state_dir: Path | None) -> Path:
-    from cilium_proxy.supervisor import state_directory
-
-    if state_dir is not None:
-        return state_dir
-    if config is not None:
-        return state_directory.default(config)
-    running = state_directory.running()
-    if not running:
-        raise click.ClickException(f"no proxy runs here (nothing in {state_directory.base()})")
-    if len(running) > 1:
-        raise click.UsageError("several proxies run here: say which with -c FILE or --state-dir")
-    return running[0]
 
 
 def _rows(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -70,12 +51,17 @@ def _rows(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("", f"refused at {_clock(source['error_at'])}:"))
         rows += [("", f"  {line}") for line in source["error"].splitlines()]
     if source["needs_restart"]:
-        rows.append(("", f"needs a restart: {', '.join(source['needs_restart'])}"))
+        rows.append(("", f"to be put into force with `cilium-proxy restart`: {', '.join(source['needs_restart'])}"))
     rows += [("", f"warning: {warning}") for warning in source.get("warnings", [])]
     if envoy["pid"]:
         rows.append(("Envoy", f"pid {envoy['pid']}, up {_span(envoy['uptime'])}, {envoy['restarts']} restarts"))
     else:
         rows.append(("Envoy", f"not running, {envoy['restarts']} restarts, last {envoy['last_exit']}"))
+    for pid in envoy.get("retiring", []):
+        rows.append(("", f"pid {pid} drains: another took over from it"))
+    if envoy.get("restart_error"):
+        rows.append(("", "no other took over when one was to:"))
+        rows += [("", f"  {line}") for line in envoy["restart_error"].splitlines()]
     count = answer["policies"]["resources"]
     rows.append(("Policies", f"{count} endpoint{'' if count == 1 else 's'}, version {answer['policies']['version']}"))
     for module in answer["modules"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import re
 import socket
 from pathlib import Path
@@ -39,11 +40,14 @@ class Admin:
         """The body of the answer. Raises AdminError."""
         return await asyncio.to_thread(self._request, method, path)
 
-    async def is_ready(self) -> bool:
-        """Whether Envoy has all it needs and takes connections."""
+    async def is_ready(self, epoch: int | None = None) -> bool:
+        """Whether Envoy has all it needs and takes connections; with `epoch`, whether the one of that epoch does."""
         try:
-            return (await self.request("GET", "/ready")).startswith("LIVE")
-        except AdminError:
+            if epoch is None:
+                return (await self.request("GET", "/ready")).startswith("LIVE")
+            info = json.loads(await self.request("GET", "/server_info"))
+            return bool(info["state"] == "LIVE" and info["command_line_options"]["restart_epoch"] == epoch)
+        except (AdminError, ValueError, KeyError):
             return False
 
     async def drain(self) -> None:

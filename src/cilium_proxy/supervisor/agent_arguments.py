@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cilium_proxy.supervisor import options
+
 # An option and its value may be one argument, with the space that Envoy's parser splits at.
 _CONFIG = re.compile(r"(?:-c|--config-path|(?P<yaml>--config-yaml))(?: (?P<value>.*))?", re.DOTALL)
 # Questions that Envoy answers itself, without running.
@@ -34,12 +36,7 @@ class AgentArguments:
 
     def value(self, option: str) -> str | None:
         """The value of one of Envoy's options, such as `--service-zone`; None if it is not given."""
-        for argument, following in zip(self.envoy, (*self.envoy, None)[1:], strict=True):
-            if argument == option:
-                return following
-            if argument.startswith(f"{option} "):
-                return argument[len(option) :].strip()
-        return None
+        return options.value(self.envoy, option)
 
     @property
     def validate(self) -> bool:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cilium_proxy.relay.channel import HOSTS, POLICIES
+from cilium_proxy.supervisor import envoy_status
 from cilium_proxy.version import __version__
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ def describe(proxy: Agent) -> dict[str, Any]:
     counts = proxy.forwarder.counts
     errors = [f"{_short(url)}: {one.error}" for url, one in sorted(counts.items()) if one.error]
     connected = any(proxy.client.connected.values())
-    process = proxy.supervisor.process
-    alive = process is not None and process.running
     return {
         "state": proxy.supervisor.state,
         "version": __version__,
@@ -50,12 +49,7 @@ def describe(proxy: Agent) -> dict[str, Any]:
         },
         "policies": _type(proxy, POLICIES),
         "hosts": _type(proxy, HOSTS),
-        "envoy": {
-            "pid": process.pid if process is not None and alive else None,
-            "uptime": round(now - process.started_at, 3) if process is not None and alive else None,
-            "restarts": proxy.supervisor.restarts,
-            "last_exit": proxy.supervisor.last_exit,
-        },
+        "envoy": envoy_status.describe(proxy.supervisor, now),
         "modules": [
             {
                 "instance": session.instance,

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cilium_proxy import _native
+from cilium_proxy.supervisor import options
+from cilium_proxy.supervisor.generation import DISABLED, Generation
 
 LOG_FORMAT = "[%l][%n] %v"
 """No time: every line passes the supervisor, which adds it."""
+BPF_ROOT = "/sys/fs/bpf"
+
+_LAUNCH = "cilium-envoy-launch"
+_SOCKETS = "libcilium_sockets.so"
 
 
 class MissingError(Exception):
@@ -24,8 +30,24 @@ class EnvoyCommand:
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    # Descriptors that stay open in Envoy.
-    pass_fds: tuple[int, ...] = ()
+
+    def confined(self, bpf_roots: Sequence[str] = (), *, keep_net_bind_service: bool = False) -> EnvoyCommand:
+        """The same without privileges (docs/privileges.md).
+
+        With BPF roots, a service at its side does what it may not do itself. Raises MissingError.
+        """
+        launch = [str(_native_file(_LAUNCH))]
+        for root in bpf_roots:
+            launch += ["--bpf-root", root]
+        if bpf_roots:
+            launch += ["--preload", str(_native_file(_SOCKETS))]
+        if keep_net_bind_service:
+            launch.append("--keep-cap-net-bind-service")
+        return replace(self, argv=(*launch, "--", *self.argv))
+
+    def validating(self) -> EnvoyCommand:
+        """The same Envoy, only to check that it takes its configuration."""
+        return replace(self, argv=(*self.argv, "--mode", "validate"))
 
 
 def binary() -> Path:
@@ -44,12 +66,12 @@ def binary() -> Path:
 
 def module() -> Path:
     """The dynamic module that this package carries. Raises MissingError."""
-    path = _native.DIRECTORY / f"lib{_native.MODULE}.so"
-    if not path.is_file():
-        raise MissingError(
-            f"{path} is missing: build the package with `pip install .`, in a checkout with `make setup`"
-        )
-    return path
+    return _native_file(f"lib{_native.MODULE}.so")
+
+
+def module_environment() -> dict[str, str]:
+    """This process's environment, and where Envoy finds the module. Raises MissingError."""
+    return {**os.environ, "ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(module().parent)}
 
 
 def envoy_command(
@@ -59,13 +81,16 @@ def envoy_command(
     log_level: str = "info",
     drain_time: float = 5.0,
     extra: Sequence[str] = (),
+    generation: Generation | None = None,
 ) -> EnvoyCommand:
-    """How to start Envoy with a bootstrap file. `concurrency` None is one worker per CPU. Raises MissingError."""
-    envoy = binary()
-    search_path = module().parent
+    """How to start Envoy with a bootstrap file. `concurrency` None is one worker per CPU. Raises MissingError.
+
+    Without a generation it neither takes over from another Envoy nor hands on to one.
+    """
     workers = concurrency if concurrency is not None else len(os.sched_getaffinity(0))
+    more = (*options.without(extra, (), (DISABLED,)), DISABLED) if generation is None else generation.arguments(extra)
     argv = [
-        str(envoy),
+        str(binary()),
         *("--config-path", str(bootstrap)),
         *("--concurrency", str(workers)),
         *("--log-level", log_level),
@@ -73,8 +98,15 @@ def envoy_command(
         *("--drain-time-s", str(math.ceil(drain_time))),
         # Every response asks the client to go, not a growing share of them.
         *("--drain-strategy", "immediate"),
-        "--disable-hot-restart",
-        *extra,
+        *more,
     ]
-    environment = {**os.environ, "ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(search_path)}
-    return EnvoyCommand(argv=tuple(argv), environment=environment)
+    return EnvoyCommand(argv=tuple(argv), environment=module_environment())
+
+
+def _native_file(name: str) -> Path:
+    path = _native.DIRECTORY / name
+    if not path.is_file():
+        raise MissingError(
+            f"{path} is missing: build the package with `pip install .`, in a checkout with `make setup`"
+        )
+    return path

@@ -52,8 +52,9 @@ class ControlServer:
         try:
             async with asyncio.timeout(_TIMEOUT):
                 question = (await reader.readline()).decode(errors="replace").strip()
-                answer = self._answers.get(question)
-                reply = await answer() if answer else {"error": f"no such question: {question[:100]}"}
+            answer = self._answers.get(question)
+            reply = await answer() if answer else {"error": f"no such question: {question[:100]}"}
+            async with asyncio.timeout(_TIMEOUT):
                 writer.write(json.dumps(reply).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):
@@ -65,11 +66,11 @@ class ControlServer:
             self._serving.discard(task)
 
 
-def ask(path: Path, question: str) -> dict[str, Any]:
-    """The running proxy's answer. Raises UnreachableError."""
+def ask(path: Path, question: str, patience: float = _TIMEOUT) -> dict[str, Any]:
+    """The running proxy's answer, for which it may take `patience` seconds. Raises UnreachableError."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_TIMEOUT)
+            connection.settimeout(patience)
             connection.connect(str(path))
             connection.sendall(question.encode() + b"\n")
             with connection.makefile("rb") as reply:

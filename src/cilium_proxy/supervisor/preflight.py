@@ -13,8 +13,11 @@ from cilium_proxy.config import Address, Config
 from cilium_proxy.supervisor.command import MissingError, binary, module
 
 
-def check(config: Config) -> list[str]:
-    """What would keep the proxy from running, one sentence each with place and fix; empty when nothing would."""
+def check(config: Config, *, addresses: bool = True) -> list[str]:
+    """What would keep the proxy from running, one sentence each with place and fix; empty when nothing would.
+
+    Addresses are looked at unless an Envoy that will hand them on has them.
+    """
     found = []
     for part in (binary, module):
         try:
@@ -24,7 +27,7 @@ def check(config: Config) -> list[str]:
         else:
             if not _is_whole(path):
                 found.append(f"{path} is damaged: it is no complete ELF file; install the package it belongs to again")
-    return found + check_addresses(_addresses(config))
+    return found + (check_addresses(_addresses(config)) if addresses else [])
 
 
 def check_addresses(addresses: Iterable[tuple[str, Address]]) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS
+from cilium_proxy.supervisor import envoy_status
 from cilium_proxy.version import __version__
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def describe(proxy: Standalone) -> dict[str, Any]:
         "policies": _type(proxy, POLICIES),
         "hosts": _type(proxy, HOSTS),
         "secrets": _type(proxy, SECRETS),
-        "envoy": _envoy(proxy, now),
+        "envoy": envoy_status.describe(proxy.supervisor, now),
         "access_log": proxy.access_log.statistics(),
         "modules": [
             {
@@ -60,14 +61,3 @@ def describe(proxy: Standalone) -> dict[str, Any]:
 def _type(proxy: Standalone, url: str) -> dict[str, Any]:
     state = proxy.channel.state(url)
     return {"version": state.version, "resources": len(state.resources), "error": state.error}
-
-
-def _envoy(proxy: Standalone, now: float) -> dict[str, Any]:
-    process = proxy.supervisor.process
-    alive = process is not None and process.running
-    return {
-        "pid": process.pid if process is not None and alive else None,
-        "uptime": round(now - process.started_at, 3) if process is not None and alive else None,
-        "restarts": proxy.supervisor.restarts,
-        "last_exit": proxy.supervisor.last_exit,
-    }

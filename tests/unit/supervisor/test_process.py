@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from cilium_proxy.supervisor.command import EnvoyCommand
-from cilium_proxy.supervisor.process import EnvoyProcess, describe_exit
+from cilium_proxy.supervisor.process import AdoptedProcess, EnvoyProcess, describe_exit, stop
 
 
 def command(*argv):
-    return EnvoyCommand(argv=argv, environment={**os.environ, "MARK": "here"})
+    return EnvoyCommand(argv=argv, environment={**os.environ, "MARK": "here"}).confined()
 
 
 def gone(pid):
@@ -33,13 +33,13 @@ async def test_lines_and_exit_code_come_through():
 async def test_stop_asks_first_and_kills_when_that_does_not_help():
     kind = await EnvoyProcess.start(command("/bin/sleep", "600"), print)
     await asyncio.sleep(0.2)
-    assert await kind.stop() == -signal.SIGTERM
+    assert await stop(kind) == -signal.SIGTERM
     ready = asyncio.Event()
     stubborn = await EnvoyProcess.start(
         command("/bin/sh", "-c", "trap '' TERM; echo on; while :; do sleep 0.1; done"), lambda _: ready.set()
     )
     await ready.wait()
-    assert await stubborn.stop(patience=0.2) == -signal.SIGKILL
+    assert await stop(stubborn, patience=0.2) == -signal.SIGKILL
 
 
 async def test_it_has_no_way_to_new_privileges_and_all_descriptors():
@@ -52,14 +52,14 @@ async def test_it_has_no_way_to_new_privileges_and_all_descriptors():
     assert lines[1] == subprocess.run(["/bin/sh", "-c", "ulimit -Hn"], capture_output=True, text=True).stdout.strip()
 
 
-async def test_it_dies_with_its_supervisor():
+async def test_it_goes_on_without_its_supervisor_and_another_can_adopt_it():
     code = """
 import asyncio
 from cilium_proxy.supervisor.command import EnvoyCommand
 from cilium_proxy.supervisor.process import EnvoyProcess
 async def main():
     up = asyncio.Event()
-    command = EnvoyCommand(argv=("/bin/sh", "-c", "echo up; exec sleep 600"), environment={})
+    command = EnvoyCommand(argv=("/bin/sh", "-c", "echo up; exec sleep 600"), environment={}).confined()
     process = await EnvoyProcess.start(command, lambda _: up.set())
     await up.wait()
     print(process.pid, flush=True)
@@ -68,14 +68,18 @@ asyncio.run(main())
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())
-    assert not gone(child)
     parent.kill()
     parent.communicate()
-    async with asyncio.timeout(5):
-        while not gone(child):
-            await asyncio.sleep(0.01)
+    adopted = AdoptedProcess(child, os.pidfd_open(child), 0.0)
+    assert adopted.running
+    await stop(adopted)
+    assert not adopted.running
+    assert gone(child)
 
 
-@pytest.mark.parametrize(("code", "text"), [(1, "exit code 1"), (-9, "signal SIGKILL"), (-63, "signal 63")])
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [(None, "an exit code that nobody was told"), (1, "exit code 1"), (-9, "signal SIGKILL"), (-63, "signal 63")],
+)
 def test_exits_are_described(code, text):
     assert describe_exit(code) == text

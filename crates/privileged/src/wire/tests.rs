@@ -6,7 +6,6 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Owned {
     Connect,
-    Capabilities,
     OpenMap(Vec<u8>),
     LookUp(u32, Vec<u8>),
     Mark(u32),
@@ -17,7 +16,6 @@ impl Owned {
     fn as_request(&self) -> Request<'_> {
         match self {
             Owned::Connect => Request::Connect,
-            Owned::Capabilities => Request::Capabilities,
             Owned::OpenMap(path) => Request::OpenMap(path),
             Owned::LookUp(map, key) => Request::LookUp { map: *map, key },
             Owned::Mark(mark) => Request::Mark(*mark),
@@ -29,7 +27,6 @@ impl Owned {
 fn requests() -> impl Strategy<Value = Owned> {
     prop_oneof![
         Just(Owned::Connect),
-        Just(Owned::Capabilities),
         vec(1_u8.., 1..=MAX_PATH).prop_map(Owned::OpenMap),
         (any::<u32>(), vec(any::<u8>(), 1..=MAX_KEY)).prop_map(|(map, key)| Owned::LookUp(map, key)),
         any::<u32>().prop_map(Owned::Mark),
@@ -92,14 +89,14 @@ proptest! {
 #[test]
 fn an_errno_arrives_as_it_was_sent() {
     let mut buffer = [0; MAX_REPLY];
-    let packet = encode_reply(5, 9, Err(Errno::PERM), &mut buffer).unwrap();
+    let packet = encode_reply(Request::Mark(1).operation(), 9, Err(Errno::PERM), &mut buffer).unwrap();
     assert_eq!(decode_reply(packet, &Request::Mark(1), 9), Ok(Err(Errno::PERM)));
 }
 
 #[test]
 fn the_reply_to_another_request_is_malformed() {
     let mut buffer = [0; MAX_REPLY];
-    let packet = encode_reply(5, 9, Ok(Answer::Done), &mut buffer).unwrap();
+    let packet = encode_reply(Request::Mark(1).operation(), 9, Ok(Answer::Done), &mut buffer).unwrap();
     assert_eq!(decode_reply(packet, &Request::Mark(1), 10), Err(Malformed));
     assert_eq!(decode_reply(packet, &Request::Transparent, 9), Err(Malformed));
 }
