@@ -28,7 +28,7 @@ def command(name, package):
 
 
 def class_path(folder):
-    """The class path of what the pom.xml of a folder names. Maven fetches it into its own repository, and it is used there."""
+    """The class path of what the pom.xml of a folder names, from Maven's own repository."""
     maven = command("mvn", "maven")
     pom, cached = folder / "pom.xml", CACHE / folder.name / "classpath"
     with lock(CACHE / folder.name):
