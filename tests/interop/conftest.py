@@ -4,13 +4,12 @@ import asyncio
 import base64
 import collections
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from tests.agent.conftest import backend, bootstrap, client, directory, node, run
 from tests.agent.double import LIMIT
+from tests.go import build
 
 from cilium_proxy import api
 
@@ -22,14 +21,8 @@ SERVER = Path(__file__).with_name("server")
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
     """The server, built."""
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if go is None:
-        pytest.skip("Go is not installed: it builds the go-control-plane server of these tests (https://go.dev/dl)")
     target = tmp_path_factory.mktemp("go") / "server"
-    built = subprocess.run(
-        [go, "build", "-mod=readonly", "-o", str(target), "."], cwd=SERVER, capture_output=True, text=True
-    )
-    assert built.returncode == 0, built.stderr
+    build(SERVER, target)
     return target
 
 
