@@ -12,5 +12,9 @@ def build(folder, target, *options):
     if go is None:
         pytest.skip(f"Go is not installed: it builds {folder.parent.name}/{folder.name} (https://go.dev/dl)")
     command = [go, "build", "-mod=readonly", *options, "-o", str(target), "."]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    # A registry can fail for a moment.
+    for _ in range(3):
+        built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if built.returncode == 0:
+            break
     assert built.returncode == 0, built.stderr

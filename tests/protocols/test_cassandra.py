@@ -14,7 +14,7 @@ from cassandra.query import BatchStatement, SimpleStatement
 from tests.integration.addresses import free_port
 from tests.integration.files import LIMIT
 from tests.integration.proxy import eventually
-from tests.protocols.conftest import Server, command, java_library
+from tests.protocols.conftest import Server, class_path, command
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("cassandra")]
 
@@ -55,11 +55,11 @@ class Cassandra(Server):
         version = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
         if not re.search(r'version "(11|17)\b', version):
             pytest.skip(f"Cassandra runs on Java 11 and 17, this is {version.splitlines()[0]}")
-        library = java_library(HERE)
+        classes = class_path(HERE)
         port, settings = free_port(), scratch / "cassandra.yaml"
         settings.write_text(SETTINGS.format(port=port, storage=free_port()))
         paths = [f"-Dcassandra.config=file://{settings}", f"-Dcassandra.storagedir={scratch / 'cassandra'}"]
-        main = ["-cp", f"{library}/*", "org.apache.cassandra.service.CassandraDaemon"]
+        main = ["-cp", classes, "org.apache.cassandra.service.CassandraDaemon"]
         super().__init__([java, f"@{HERE / 'java.options'}", *paths, *main], port, scratch / "cassandra.log")
         self.wait()
         with connect("127.0.0.1", port) as session:
