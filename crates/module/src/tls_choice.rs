@@ -7,7 +7,7 @@ use cilium_abi::listener::Accepted;
 use cilium_channel::State;
 use cilium_policy::{TlsSide, TlsVerdict};
 
-use crate::metadata::{Context, tls};
+use crate::metadata::Context;
 use crate::target::Target;
 
 /// The transport protocol that Envoy's TLS inspector finds.
@@ -34,7 +34,7 @@ pub(crate) fn leave(
     let verdict = |side| port.tls(side, context.proxy_id, target.remote, &server_name);
     match verdict(TlsSide::Client) {
         TlsVerdict::Context(wanted) => {
-            connection.set_filter_state(UPSTREAM_KEY, tls::name(wanted).as_bytes());
+            connection.set_filter_state(UPSTREAM_KEY, wanted.name().as_bytes());
         }
         TlsVerdict::Raw => {
             connection.set_filter_state(UPSTREAM_KEY, b"raw");
@@ -45,7 +45,7 @@ pub(crate) fn leave(
         return Ok(());
     }
     match verdict(TlsSide::Server) {
-        TlsVerdict::Context(wanted) => connection.set_transport_protocol(&format!("cilium:{}", tls::name(wanted))),
+        TlsVerdict::Context(wanted) => connection.set_transport_protocol(&format!("cilium:{}", wanted.name())),
         TlsVerdict::Raw => {}
         TlsVerdict::Refused(reason) => return Err(reason.describe(context.pod).to_string()),
     }

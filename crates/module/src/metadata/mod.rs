@@ -5,7 +5,6 @@ mod context;
 mod describe;
 mod extract;
 mod mark;
-pub(crate) mod tls;
 mod upstream;
 
 pub(crate) use config::{Config, LocalEndpoint};
