@@ -141,6 +141,7 @@ class ResourceCache:
     def want(self, subscription: Subscription, names: frozenset[str]) -> None:
         """The stream wants the resources with these names; all, if none are given and the type has that."""
         subscription.names = names
+        self._notify(subscription.type_url)
         if self.on_wanted is not None:
             self.on_wanted(subscription.type_url)
 

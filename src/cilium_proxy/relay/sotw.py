@@ -58,11 +58,13 @@ class SotwStream(EnvoyStream[_Watch]):
         else:
             resources = {name: current.resources[name] for name in sorted(watch.names) if name in current.resources}
             if resources == (watch.sent or {}):
-                # Nothing this stream asked for has changed; an answer that is still due covers this set, too.
-                settled = watch.sequence == watch.subscription.taken
-                watch.sequence = current.sequence
-                if settled:
-                    self.cache.acknowledge(watch.subscription, current.sequence)
+                # Nothing this stream asked for has changed: its answer, given or due, is one to this set, too.
+                before, watch.sequence = watch.sequence, current.sequence
+                subscription = watch.subscription
+                if before == subscription.taken:
+                    self.cache.acknowledge(subscription, current.sequence)
+                elif before == subscription.refused:
+                    self.cache.refuse(subscription, current.sequence, subscription.error)
                 return None
         watch.nonce, watch.sequence, watch.sent = self._next_nonce(), current.sequence, resources
         url = watch.subscription.type_url

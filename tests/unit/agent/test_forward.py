@@ -31,14 +31,10 @@ class Relay:
     def envoy(self, url, names=(), taking=True):
         """A stream of Envoy's that takes every set, or waits."""
 
-        async def take():
-            self.cache.acknowledge(subscription, self.cache.current(url).sequence)
-
         def changed():
             if taking:
-                tasks.append(asyncio.ensure_future(take()))
+                self.cache.acknowledge(subscription, self.cache.current(url).sequence)
 
-        tasks = []
         subscription = self.cache.subscribe(url, changed)
         self.cache.want(subscription, frozenset(names))
         return subscription

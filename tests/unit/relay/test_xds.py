@@ -159,6 +159,15 @@ async def test_named_resources_are_the_only_ones_sent(open_stream, cache):
     assert values(await stream.receive()) == [b"1", b"2"]
 
 
+async def test_a_refusal_stands_while_other_resources_change(open_stream, cache):
+    stream = open_stream()
+    cache.set(ENDPOINTS, {"a": b"1", "b": b"2"})
+    await stream.send(type_url=ENDPOINTS, resource_names=["a"])
+    await stream.answer(await stream.receive(), error="no", resource_names=["a"])
+    with pytest.raises(NackedError, match="no"):
+        await cache.taken(cache.set(ENDPOINTS, {"a": b"1", "b": b"3"}))
+
+
 async def test_a_change_of_other_resources_is_taken_without_sending(open_stream, cache):
     stream = open_stream()
     cache.set(ENDPOINTS, {"a": b"1", "b": b"2"})
