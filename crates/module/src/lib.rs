@@ -3,8 +3,8 @@
 //! One file per extension: `bootstrap` (policy channel, admin path, statistics), `bpf_metadata` (who talks to whom),
 //! `network` (may they), `l7policy` (may this request), `websocket` (TCP in a websocket, and out of it). What they
 //! share: `metadata` (the decisions of `bpf_metadata`, without Envoy), `identities` (where they come from), `target` and
-//! `balanced` (what policy is asked about), `known` (what the network filter leaves for the HTTP filter), `tls_choice` (how connections are carried), `enforced` (the state they read),
-//! `log` (entries).
+//! `balanced` (what policy is asked about), `known` (what the network filter leaves for the HTTP filter), `tls_choice`
+//! (how connections are carried), `enforced` (the state they read), `log` (entries), `timer`.
 
 #![deny(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod log;
 mod metadata;
 mod network;
 mod target;
+mod timer;
 mod tls_choice;
 mod websocket;
 

@@ -8,14 +8,17 @@ use cilium_abi::network::{Connection, Data, NetworkFilter, Status};
 use cilium_websocket::{Codec, Error, Event, Output, Role, request_id};
 
 use crate::log;
+use crate::timer::Timer;
 use crate::websocket::DESTINATION;
 use crate::websocket::output::PooledOutput;
 use crate::websocket::record::Record;
 use crate::websocket::settings::Settings;
-use crate::websocket::timer::{TIME, Timer};
 
 /// The client's event for its handshake.
 const START: u64 = 1;
+
+/// The timer's event.
+const TIME: u64 = 2;
 
 /// Bytes that may wait for the handshake before reading stops; Envoy's own limit for buffers.
 const WAITING_LIMIT: usize = 1 << 20;
@@ -176,7 +179,8 @@ impl NetworkFilter for Filter {
     fn on_new_connection(&self, connection: &mut Connection<'_>) -> Status {
         connection.enable_half_close();
         let mut state = self.state.borrow_mut();
-        match Timer::new(connection.scheduler(), state.due) {
+        let scheduler = connection.scheduler();
+        match Timer::new(state.due, move || scheduler.commit(TIME)) {
             Ok(timer) => state.timer = Some(timer),
             Err(error) => {
                 connection.close(&log::details(self.name(), &format!("no timer: {error}")));

@@ -7,7 +7,6 @@ mod filter;
 mod output;
 mod record;
 mod settings;
-mod timer;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Timers of network filters, which Envoy gives them none of: one thread for all, which posts to the filters' workers.
+//! Timers of filters, which Envoy gives them none of: one thread for all, which posts to the filters' workers.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -7,10 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use cilium_abi::network::Scheduler;
-
-/// The event that a filter gets when its time has come, or had come before it was set anew.
-pub(super) const TIME: u64 = 2;
+/// Has a filter told that its time has come, or had come before it was set anew.
+type Post = Box<dyn Fn() + Send>;
 
 static CLOCK: Clock = Clock { times: OnceLock::new(), wake: Condvar::new() };
 
@@ -24,21 +22,21 @@ struct Times {
     /// Also holds times that have been set anew since, or belong to filters that are gone.
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Present time of each filter that is there.
-    waiting: HashMap<u64, (Instant, Scheduler)>,
+    waiting: HashMap<u64, (Instant, Post)>,
     last: u64,
 }
 
 /// The timer of one filter; ends when dropped.
-pub(super) struct Timer(u64);
+pub(crate) struct Timer(u64);
 
 impl Timer {
-    /// A timer for `at`. Fails when the system gives the module no thread.
-    pub(super) fn new(scheduler: Scheduler, at: Instant) -> io::Result<Self> {
+    /// A timer that calls `post` at that time, on a thread of its own. Fails when the system gives the module none.
+    pub(crate) fn new(at: Instant, post: impl Fn() + Send + 'static) -> io::Result<Self> {
         start()?;
         let mut times = CLOCK.lock();
         times.last += 1;
         let number = times.last;
-        times.waiting.insert(number, (at, scheduler));
+        times.waiting.insert(number, (at, Box::new(post)));
         let first = times.add(number, at);
         drop(times);
         if first {
@@ -48,7 +46,7 @@ impl Timer {
     }
 
     /// Sets another time.
-    pub(super) fn set(&self, at: Instant) {
+    pub(crate) fn set(&self, at: Instant) {
         let mut times = CLOCK.lock();
         if let Some((present, _)) = times.waiting.get_mut(&self.0) {
             *present = at;
@@ -63,7 +61,7 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // The scheduler goes with it, and so do posts to a worker that is about to end.
+        // The scheduler in it goes along, and so do posts to a worker that is about to end.
         CLOCK.lock().waiting.remove(&self.0);
     }
 }
@@ -99,10 +97,10 @@ impl Times {
             && at <= now
         {
             self.due.pop();
-            if let Some((present, scheduler)) = self.waiting.get(&number)
+            if let Some((present, post)) = self.waiting.get(&number)
                 && *present == at
             {
-                scheduler.commit(TIME);
+                post();
             }
         }
     }
@@ -113,7 +111,7 @@ fn start() -> io::Result<()> {
     static STARTED: Mutex<bool> = Mutex::new(false);
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*started {
-        thread::Builder::new().name("websocket-timer".to_owned()).spawn(|| CLOCK.run())?;
+        thread::Builder::new().name("filter-timer".to_owned()).spawn(|| CLOCK.run())?;
         *started = true;
     }
     Ok(())
