@@ -1,5 +1,7 @@
 //! Listener filters: they see an accepted connection before any other filter does.
 
+mod scheduler;
+
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -14,6 +16,8 @@ use crate::object::{drop_object, into_pointer, object};
 use crate::raw::{self, Buffer, Envoy};
 use crate::text::ConfigError;
 
+pub use scheduler::Scheduler;
+
 /// Makes the filters of one configuration; shared by all workers.
 pub trait ListenerFilterFactory: Send + Sync {
     /// The filter of one connection.
@@ -24,6 +28,12 @@ pub trait ListenerFilterFactory: Send + Sync {
 pub trait ListenerFilter {
     /// The connection was accepted.
     fn on_accept(&self, connection: &mut Accepted<'_>) -> Accept;
+
+    /// An event that a [`Scheduler`] posted has its turn. Called while the connection is held.
+    fn on_scheduled(&self, connection: &mut Accepted<'_>, event: u64) -> Accept {
+        let _ = (connection, event);
+        Accept::Hold
+    }
 }
 
 /// A filter's configuration on Envoy's side, while it is being made.
@@ -52,6 +62,8 @@ impl ListenerFilterConfig {
 pub enum Accept {
     /// On to the next filter.
     Continue,
+    /// It waits for [`ListenerFilter::on_scheduled`], at most as long as Envoy lets listener filters wait.
+    Hold,
     /// Closed, with a reason for the log.
     Close(String),
 }
@@ -165,6 +177,13 @@ impl Accepted<'_> {
         std::str::from_utf8(bytes).ok()
     }
 
+    /// A way to have [`ListenerFilter::on_scheduled`] called, from any thread.
+    #[must_use]
+    pub fn scheduler(&self) -> Scheduler {
+        // SAFETY: as in `remote_address`.
+        Scheduler::new(unsafe { raw::listener::scheduler_new(self.envoy) })
+    }
+
     /// Counts one.
     pub fn increment(&self, counter: Counter) {
         // SAFETY: as in `remote_address`. The only failure is an unknown counter, which `Counter` rules out.
@@ -224,27 +243,35 @@ extern "C" fn envoy_dynamic_module_on_listener_filter_new(config: *const c_void,
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_listener_filter_on_accept(envoy: Envoy, filter: *const c_void) -> u32 {
-    let mut connection = Accepted { envoy, call: PhantomData };
     // SAFETY: the pointer is the one `new` returned, on the same worker.
     let filter = unsafe { object::<dyn ListenerFilter>(filter) };
-    let accept = guarded(
-        "listener filter",
-        || filter.on_accept(&mut connection),
-        || {
-            if let Some(counter) = PANICS.get() {
-                Accepted { envoy, call: PhantomData }.increment(counter);
-            }
-            Accept::Close("cilium_filter_panicked".to_owned())
-        },
-    );
-    match accept {
+    match call(envoy, |connection| filter.on_accept(connection)) {
         Accept::Continue => CONTINUE,
+        Accept::Hold => STOP,
         Accept::Close(reason) => {
-            // SAFETY: the connection is live during the call; Envoy copies the text.
-            unsafe { raw::listener::close_socket(envoy, Buffer::new(reason.as_bytes())) };
+            close(envoy, &reason);
             STOP
         }
     }
+}
+
+fn call(envoy: Envoy, body: impl FnOnce(&mut Accepted<'_>) -> Accept) -> Accept {
+    let accepted = || Accepted { envoy, call: PhantomData };
+    guarded(
+        "listener filter",
+        || body(&mut accepted()),
+        || {
+            if let Some(counter) = PANICS.get() {
+                accepted().increment(counter);
+            }
+            Accept::Close("cilium_filter_panicked".to_owned())
+        },
+    )
+}
+
+fn close(envoy: Envoy, reason: &str) {
+    // SAFETY: the connection is live during the calls of its filter; Envoy copies the text.
+    unsafe { raw::listener::close_socket(envoy, Buffer::new(reason.as_bytes())) };
 }
 
 #[unsafe(no_mangle)]
@@ -255,7 +282,8 @@ extern "C" fn envoy_dynamic_module_on_listener_filter_destroy(filter: *const c_v
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_listener_filter_on_data(_: Envoy, _: *const c_void, _: usize) -> u32 {
-    CONTINUE
+    // Bytes come to the filter that the connection stands at, and it stands only where it is held.
+    STOP
 }
 
 #[unsafe(no_mangle)]
@@ -267,7 +295,20 @@ extern "C" fn envoy_dynamic_module_on_listener_filter_get_max_read_bytes(_: Envo
 extern "C" fn envoy_dynamic_module_on_listener_filter_on_close(_: Envoy, _: *const c_void) {}
 
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_listener_filter_scheduled(_: Envoy, _: *const c_void, _: u64) {}
+extern "C" fn envoy_dynamic_module_on_listener_filter_scheduled(envoy: Envoy, filter: *const c_void, event: u64) {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn ListenerFilter>(filter) };
+    let go_on = match call(envoy, |connection| filter.on_scheduled(connection, event)) {
+        Accept::Hold => return,
+        Accept::Continue => true,
+        Accept::Close(reason) => {
+            close(envoy, &reason);
+            false
+        }
+    };
+    // SAFETY: the connection is live during the call. Envoy frees its filters later, not from within.
+    unsafe { raw::listener::continue_filter_chain(envoy, go_on) };
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_listener_filter_config_scheduled(_: *const c_void, _: u64) {}

@@ -29,6 +29,14 @@ unsafe extern "C" {
     pub(crate) fn set_transport_protocol(filter: Envoy, protocol: Buffer);
     #[link_name = "envoy_dynamic_module_callback_listener_filter_get_detected_transport_protocol"]
     pub(crate) fn transport_protocol(filter: Envoy, result: *mut Buffer) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_continue_filter_chain"]
+    pub(crate) fn continue_filter_chain(filter: Envoy, success: bool);
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_scheduler_new"]
+    pub(crate) fn scheduler_new(filter: Envoy) -> Envoy;
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_scheduler_commit"]
+    pub(crate) fn scheduler_commit(scheduler: Envoy, event: u64);
+    #[link_name = "envoy_dynamic_module_callback_listener_filter_scheduler_delete"]
+    pub(crate) fn scheduler_delete(scheduler: Envoy);
     #[link_name = "envoy_dynamic_module_callback_listener_filter_config_define_counter"]
     pub(crate) fn define_counter(config: Envoy, name: Buffer, id: *mut usize) -> u32;
     #[link_name = "envoy_dynamic_module_callback_listener_filter_increment_counter"]
