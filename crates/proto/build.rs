@@ -8,7 +8,7 @@ use prost::Message;
 /// Where the sources are: the Cilium API and the policy channel, then the Envoy messages they import.
 const INCLUDES: [&str; 2] = ["../../api", "subset"];
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "cilium/api/accesslog.proto",
     "cilium/api/bpf_metadata.proto",
     "cilium/api/health_check_sink.proto",
@@ -20,6 +20,7 @@ const FILES: [&str; 12] = [
     "cilium/api/websocket.proto",
     "cilium_proxy/v1/module.proto",
     "cilium_proxy/v1/policy_channel.proto",
+    "cilium_proxy/v1/tls.proto",
     "envoy/extensions/transport_sockets/tls/v3/secret.proto",
 ];
 

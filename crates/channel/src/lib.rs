@@ -15,6 +15,7 @@ mod retire;
 mod secret;
 mod session;
 mod state;
+mod tls;
 mod transaction;
 mod wake;
 
@@ -23,4 +24,5 @@ pub use frame::Limits;
 pub use observer::{Observer, Outcome, Update};
 pub use resource::ResourceType;
 pub use state::{Applied, SharedState, State, StateGuard, Versions};
+pub use tls::{TlsContextPlace, TlsContexts};
 pub use transaction::TransactionError;

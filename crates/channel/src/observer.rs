@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::resource::ResourceType;
+use crate::state::State;
 
 /// Told of events on the client's thread; holds up the channel while it runs, never a worker.
 pub trait Observer: Send + 'static {
@@ -50,6 +51,8 @@ pub struct Update<'a> {
     pub removed: usize,
     /// What was answered.
     pub outcome: &'a Outcome,
+    /// What is in force now.
+    pub state: &'a State,
     /// From the transaction's last byte to its answer.
     pub elapsed: Duration,
 }

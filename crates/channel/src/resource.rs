@@ -9,11 +9,13 @@ pub enum ResourceType {
     Hosts,
     /// `envoy.extensions.transport_sockets.tls.v3.Secret`
     Secrets,
+    /// `cilium_proxy.v1.TlsContextState`
+    TlsContexts,
 }
 
 impl ResourceType {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Policies, Self::Hosts, Self::Secrets];
+    pub const ALL: [Self; 4] = [Self::Policies, Self::Hosts, Self::Secrets, Self::TlsContexts];
 
     /// Type URL on the channel.
     #[must_use]
@@ -22,6 +24,7 @@ impl ResourceType {
             Self::Policies => "type.googleapis.com/cilium.NetworkPolicy",
             Self::Hosts => "type.googleapis.com/cilium.NetworkPolicyHosts",
             Self::Secrets => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::TlsContexts => "type.googleapis.com/cilium_proxy.v1.TlsContextState",
         }
     }
 

@@ -44,11 +44,10 @@ mod tests {
     use cilium_policy::PolicyMap;
 
     use super::*;
-    use crate::state::Versions;
 
     fn state() -> Arc<State> {
         let policies = PolicyMap::new().snapshot();
-        Arc::new(State { policies, hosts: Arc::new(HostMap::default()), versions: Versions::default() })
+        Arc::new(State::empty(policies))
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl Session {
                     upserts,
                     removed,
                     outcome: &outcome,
+                    state: &enforced.shared().load(),
                     elapsed: started.elapsed(),
                 });
                 return Ok(Some(Kind::Result(ResultFrame { txn: begin.txn, outcome: Some(wire(outcome)) })));

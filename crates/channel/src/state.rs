@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use cilium_policy::{Snapshot, hosts::HostMap};
 
+use crate::tls::TlsContexts;
 use crate::transaction::ChangesDigest;
 
 /// Policies and identities in force at one moment. Immutable.
@@ -14,8 +15,18 @@ pub struct State {
     pub policies: Arc<Snapshot>,
     /// Identities of addresses.
     pub hosts: Arc<HostMap>,
+    /// TLS contexts that Envoy has.
+    pub tls: Arc<TlsContexts>,
     /// Where they come from.
     pub versions: Versions,
+}
+
+impl State {
+    /// Nothing but these policies.
+    #[must_use]
+    pub fn empty(policies: Arc<Snapshot>) -> Self {
+        Self { policies, hosts: Arc::default(), tls: Arc::default(), versions: Versions::default() }
+    }
 }
 
 /// Last accepted transaction of each type; `None`: there was none yet.
@@ -27,6 +38,8 @@ pub struct Versions {
     pub hosts: Option<Arc<Applied>>,
     /// Of `envoy.extensions.transport_sockets.tls.v3.Secret`.
     pub secrets: Option<Arc<Applied>>,
+    /// Of `cilium_proxy.v1.TlsContextState`.
+    pub tls: Option<Arc<Applied>>,
 }
 
 /// A transaction that is in force.

@@ -1,10 +1,9 @@
 //! The state that all filters of this process enforce.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use cilium_channel::{SharedState, State, StateGuard, Versions};
+use cilium_channel::{SharedState, State, StateGuard};
 use cilium_policy::PolicyMap;
-use cilium_policy::hosts::HostMap;
 
 static STATE: OnceLock<SharedState> = OnceLock::new();
 
@@ -19,9 +18,5 @@ pub(crate) fn load() -> StateGuard {
 }
 
 fn nothing() -> SharedState {
-    SharedState::new(State {
-        policies: PolicyMap::new().snapshot(),
-        hosts: Arc::new(HostMap::default()),
-        versions: Versions::default(),
-    })
+    SharedState::new(State::empty(PolicyMap::new().snapshot()))
 }

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 POLICIES = type_url("cilium.NetworkPolicy")
 HOSTS = type_url("cilium.NetworkPolicyHosts")
 SECRETS = type_url("envoy.extensions.transport_sockets.tls.v3.Secret")
+TLS = type_url("cilium_proxy.v1.TlsContextState")
 
 _HELLO_TIMEOUT = 5.0
 
@@ -33,8 +34,8 @@ class PolicyChannel:
     def __init__(self, path: Path, *, required: Sequence[str] = (POLICIES,), result_timeout: float = 30.0) -> None:
         self.path = path
         self.epoch = time.time_ns()
-        # Order of the replay: policies refer to hosts' identities and to secrets.
-        self._states = {url: TypeState(url) for url in (SECRETS, HOSTS, POLICIES)}
+        # Order of the replay: policies refer to hosts' identities, to secrets and to TLS contexts.
+        self._states = {url: TypeState(url) for url in (SECRETS, HOSTS, TLS, POLICIES)}
         self._required = tuple(required)
         self._result_timeout = result_timeout
         self._sessions: set[Session] = set()

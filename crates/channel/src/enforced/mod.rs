@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use cilium_policy::hosts::{HostMap, HostUpdate};
+use cilium_policy::hosts::HostUpdate;
 use cilium_policy::{PolicyMap, Update, UpdateKind};
 use cilium_proto::cilium_proxy::v1::begin::Kind;
 
@@ -12,7 +12,7 @@ use crate::observer::Outcome;
 use crate::resource::ResourceType;
 use crate::retire::Retired;
 use crate::secret::secret_bytes;
-use crate::state::{Applied, SharedState, State, Versions};
+use crate::state::{Applied, SharedState, State};
 use crate::transaction::Transaction;
 
 /// The state with all that is needed to change it. Lives on the client's thread, across connections.
@@ -34,8 +34,7 @@ impl std::fmt::Debug for Enforced {
 impl Enforced {
     pub(crate) fn new() -> Self {
         let policies = PolicyMap::new();
-        let current =
-            State { policies: policies.snapshot(), hosts: Arc::new(HostMap::default()), versions: Versions::default() };
+        let current = State::empty(policies.snapshot());
         let shared = SharedState::new(current.clone());
         Self { policies, secrets: BTreeMap::new(), current, shared, retired: Retired::default() }
     }
@@ -117,6 +116,10 @@ impl Enforced {
                 self.current.hosts = Arc::new(hosts);
             }
             ResourceType::Secrets => self.change_secrets(kind, &upserts, &removed)?,
+            ResourceType::TlsContexts => {
+                let full = kind == UpdateKind::Full;
+                self.current.tls = Arc::new(self.current.tls.update(full, &upserts, &removed)?);
+            }
         }
         Ok(())
     }
@@ -147,7 +150,7 @@ impl Enforced {
     /// control plane sends everything again.
     fn restart(&mut self, resource_type: ResourceType) {
         *self.versions(resource_type) = None;
-        if resource_type != ResourceType::Hosts {
+        if matches!(resource_type, ResourceType::Policies | ResourceType::Secrets) {
             self.policies = PolicyMap::new();
             for (name, value) in &self.secrets {
                 self.policies.set_secret(name, Some(value));
@@ -168,6 +171,7 @@ impl Enforced {
             ResourceType::Policies => versions.policies.as_deref(),
             ResourceType::Hosts => versions.hosts.as_deref(),
             ResourceType::Secrets => versions.secrets.as_deref(),
+            ResourceType::TlsContexts => versions.tls.as_deref(),
         }
     }
 
@@ -177,6 +181,7 @@ impl Enforced {
             ResourceType::Policies => &mut versions.policies,
             ResourceType::Hosts => &mut versions.hosts,
             ResourceType::Secrets => &mut versions.secrets,
+            ResourceType::TlsContexts => &mut versions.tls,
         }
     }
 }
