@@ -58,10 +58,8 @@ def bootstrap(directory, backend):
     """Makes the bootstrap: `bootstrap(ads="GRPC")`."""
 
     def make(**options):
-        ports = {"metrics": free_port(), "health": free_port()}
-        return resources.bootstrap(
-            directory / "agent.sock", directory / "admin.sock", port=backend, **{**ports, **options}
-        )
+        ports = {"port": backend, "metrics": free_port(), "health": free_port()}
+        return resources.bootstrap(directory / "agent.sock", directory / "admin.sock", **{**ports, **options})
 
     return make
 

@@ -91,6 +91,22 @@ class Agent:
         )
         return self.redirect(f"cilium-http-{direction}", [raw, tls], ingress)
 
+    def tls_ingress(self, name="cilium-tls-ingress"):
+        """Redirect listener for TLS interception, towards the pod."""
+        chains = [
+            {
+                "filter_chain_match": {"transport_protocol": "raw_buffer"},
+                "filters": [self._logged(), _tcp("ingress-cluster")],
+            },
+            _wrapped(
+                {"filter_chain_match": {"transport_protocol": "tls"}}, self._logged(), _tcp("ingress-cluster-tls")
+            ),
+        ]
+        return self.redirect(name, chains, ingress=True)
+
+    def _logged(self):
+        return _network(access_log_path=self.access_log)
+
     def tcp(self, name="cilium-tls-egress"):
         """Redirect listener for TLS interception and for L7 parsers."""
         parsers = {"access-log-path": "/var/run/cilium/access_log.sock", "xds-path": "/var/run/cilium/xds.sock"}

@@ -60,7 +60,7 @@ def test_chains_and_sockets_of_tls_contexts_load(directory):
     certificates = [{"name": "s", "sds_config": resources.agent_source()}]
     common = {"common_tls_context": {"tls_certificate_sds_secret_configs": certificates}}
     contexts = TlsContexts(
-        downstream={"server": from_dict(tls + "DownstreamTlsContext", common)},
+        ingress={"server": from_dict(tls + "DownstreamTlsContext", common)},
         upstream={"client": from_dict(tls + "UpstreamTlsContext", {"sni": "example.com"})},
     )
     bootstrap = with_resources([LISTENERS["http ingress"]])

@@ -2,7 +2,10 @@
 
 from tests.integration.files import LIMIT
 
-from cilium_proxy.rewrite.cilium import Options
+from cilium_proxy import api
+from cilium_proxy.relay.channel import TLS
+from cilium_proxy.relay.policy_references import references
+from cilium_proxy.rewrite.cilium import Options, rewrite_message
 from cilium_proxy.testing.vectors import http_proxy
 from cilium_proxy.testing.vectors.result import Result
 from cilium_proxy.testing.vectors.tcp import IP, TlsCase
@@ -35,11 +38,23 @@ class PlainUpstream(TlsCase):
 
 
 class NoContexts(PlainUpstream):
-    """Envoy was told of no context of the policy."""
+    """The module believes that Envoy has the contexts of the policy. It has none."""
 
-    @property
-    def _options(self):
-        return Options(privileged_sockets=False)
+    def _proxy(self):
+        return http_proxy.start(
+            lambda log: [self._rewritten(self._listener(log))],
+            lambda _log: [
+                api.to_dict(self._rewritten(api.from_dict("envoy.config.cluster.v3.Cluster", self._cluster())))
+            ],
+        )
+
+    async def _rest(self, proxy):
+        uses = references(next(iter(http_proxy.policies(self.policies).values()))).uses
+        return await proxy.publish(TLS, {use.context.name: b"" for use in uses})
+
+    def _rewritten(self, resource):
+        rewrite_message(resource, Options(privileged_sockets=False))
+        return resource
 
 
 async def first_bytes(made, directory):

@@ -1,5 +1,7 @@
 //! The listener filter `cilium.bpf_metadata`: finds out who talks to whom and leaves it for the other filters.
 
+use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use crate::enforced;
 use crate::identities::{self, Directory, Source};
 use crate::log::details;
 use crate::metadata::{Config, Context, Flow, Metadata, UpstreamSocket, describe, extract};
-use crate::tls_choice;
+use crate::tls_choice::{self, Choice};
+use crate::tls_hold::{self, Hold};
 
 /// Seconds of silence before the first keep-alive probe, and between probes.
 const KEEPALIVE: i32 = 300;
@@ -23,6 +26,7 @@ pub(crate) struct Factory {
     identities: Source,
     marked: bool,
     tls_refused: Counter,
+    tls_missing: Counter,
 }
 
 impl Factory {
@@ -31,7 +35,8 @@ impl Factory {
         let config = Arc::new(Config::new(&message)?);
         let identities = Source::open(&message)?;
         let tls_refused = envoy.define_counter("policy.tls_wrapper_missing_policy")?;
-        Ok(Self { config, identities, marked: identities::marks_sockets(), tls_refused })
+        let tls_missing = envoy.define_counter("policy.tls_context_missing")?;
+        Ok(Self { config, identities, marked: identities::marks_sockets(), tls_refused, tls_missing })
     }
 }
 
@@ -42,6 +47,8 @@ impl ListenerFilterFactory for Factory {
             identities: self.identities,
             marked: self.marked,
             tls_refused: self.tls_refused,
+            tls_missing: self.tls_missing,
+            held: RefCell::new(None),
         })
     }
 }
@@ -52,6 +59,8 @@ struct Filter {
     /// Upstream sockets get marks.
     marked: bool,
     tls_refused: Counter,
+    tls_missing: Counter,
+    held: RefCell<Option<Held>>,
 }
 
 /// Metadata of a connection, and what follows for its upstream sockets.
@@ -61,32 +70,15 @@ struct Found {
     upstream: UpstreamSocket,
 }
 
+/// A connection that waits for its TLS context.
+struct Held {
+    hold: Hold,
+    context: Vec<u8>,
+    destination: SocketAddr,
+}
+
 impl ListenerFilter for Filter {
     fn on_accept(&self, connection: &mut Accepted<'_>) -> Accept {
-        if let Some(Found { flow, metadata, upstream }) = self.metadata(connection) {
-            if let Some(parser) = &metadata.parser {
-                connection.add_application_protocol(parser);
-            }
-            let socket = upstream.encode();
-            let context = Context::encode(&metadata, self.identities);
-            let kept = connection.set_filter_state(Context::KEY, &context)
-                && socket.is_none_or(|bytes| connection.set_filter_state(UpstreamSocket::KEY, &bytes));
-            if enabled(Level::Debug) {
-                let protocols = connection.application_protocols();
-                let found = describe(flow, &metadata, &upstream, &protocols);
-                log(Level::Debug, &format!("cilium.bpf_metadata: {found}"));
-            }
-            if !kept {
-                return Accept::Close("cilium.bpf_metadata: Envoy refused the filter state".to_owned());
-            }
-            if self.config.tls_chains
-                && let Some(context) = Context::decode(&context)
-                && let Err(reason) = tls_choice::leave(connection, &context, flow.destination, &enforced::load())
-            {
-                connection.increment(self.tls_refused);
-                return Accept::Close(details("cilium.bpf_metadata", &reason));
-            }
-        }
         for (level, option, value) in [
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
             (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, KEEPALIVE),
@@ -96,11 +88,72 @@ impl ListenerFilter for Filter {
                 return Accept::Close(format!("cilium.bpf_metadata: setting socket option {option} failed"));
             }
         }
+        let Some(Found { flow, metadata, upstream }) = self.metadata(connection) else { return Accept::Continue };
+        if let Some(parser) = &metadata.parser {
+            connection.add_application_protocol(parser);
+        }
+        let socket = upstream.encode();
+        let context = Context::encode(&metadata, self.identities);
+        let kept = connection.set_filter_state(Context::KEY, &context)
+            && socket.is_none_or(|bytes| connection.set_filter_state(UpstreamSocket::KEY, &bytes));
+        if enabled(Level::Debug) {
+            let protocols = connection.application_protocols();
+            let found = describe(flow, &metadata, &upstream, &protocols);
+            log(Level::Debug, &format!("cilium.bpf_metadata: {found}"));
+        }
+        if !kept {
+            return Accept::Close("cilium.bpf_metadata: Envoy refused the filter state".to_owned());
+        }
+        if self.config.tls_chains {
+            return self.choose(connection, context, flow.destination);
+        }
         Accept::Continue
+    }
+
+    fn on_scheduled(&self, connection: &mut Accepted<'_>, event: u64) -> Accept {
+        let Some(Held { hold, context, destination }) = self.held.take() else { return Accept::Hold };
+        let waits_on = hold.on_event(event);
+        let choice = look(connection, &context, destination);
+        match choice {
+            Choice::Unheard | Choice::Missing(_) if waits_on => {
+                *self.held.borrow_mut() = Some(Held { hold, context, destination });
+                Accept::Hold
+            }
+            choice => self.act(connection, choice),
+        }
     }
 }
 
 impl Filter {
+    /// Chooses the connection's chain and sockets, or has it wait for them.
+    fn choose(&self, connection: &mut Accepted<'_>, context: Vec<u8>, destination: SocketAddr) -> Accept {
+        let generation = enforced::load().tls.generation();
+        match look(connection, &context, destination) {
+            Choice::Unheard | Choice::Missing(_) => match Hold::new(connection, generation) {
+                Ok(hold) => {
+                    *self.held.borrow_mut() = Some(Held { hold, context, destination });
+                    Accept::Hold
+                }
+                Err(error) => Accept::Close(details("cilium.bpf_metadata", &format!("no timer: {error}"))),
+            },
+            choice => self.act(connection, choice),
+        }
+    }
+
+    fn act(&self, connection: &mut Accepted<'_>, choice: Choice) -> Accept {
+        let (counter, reason) = match choice {
+            Choice::Left => return Accept::Continue,
+            Choice::Refused(reason) => (self.tls_refused, reason),
+            Choice::Missing(reason) => (self.tls_missing, reason),
+            // The worker hears of everything that it looks for again.
+            Choice::Unheard => (self.tls_missing, "Envoy does not have the TLS context yet".to_owned()),
+        };
+        connection.increment(counter);
+        log(Level::Info, &format!("cilium.bpf_metadata: {reason}"));
+        tls_choice::refuse(connection, &reason);
+        Accept::Continue
+    }
+
     /// `None`: the filters after this one find nothing and refuse what comes.
     fn metadata(&self, connection: &mut Accepted<'_>) -> Option<Found> {
         let redirected = self.config.local_endpoint.as_ref().and_then(|_| connection.original_destination());
@@ -128,5 +181,12 @@ impl Filter {
                 None
             }
         }
+    }
+}
+
+fn look(connection: &mut Accepted<'_>, context: &[u8], destination: SocketAddr) -> Choice {
+    match Context::decode(context) {
+        Some(context) => tls_choice::choose(connection, &context, destination, &enforced::load(), tls_hold::heard()),
+        None => Choice::Refused("the metadata is broken".to_owned()),
     }
 }

@@ -4,7 +4,8 @@
 //! `network` (may they), `l7policy` (may this request), `websocket` (TCP in a websocket, and out of it). What they
 //! share: `metadata` (the decisions of `bpf_metadata`, without Envoy), `identities` (where they come from), `target` and
 //! `balanced` (what policy is asked about), `known` (what the network filter leaves for the HTTP filter), `tls_choice`
-//! (how connections are carried), `enforced` (the state they read), `log` (entries), `timer`.
+//! and `tls_hold` (how connections are carried, and what they wait for), `enforced` (the state they read), `log`
+//! (entries), `timer`.
 
 #![deny(unsafe_code)]
 
@@ -21,6 +22,7 @@ mod network;
 mod target;
 mod timer;
 mod tls_choice;
+mod tls_hold;
 mod websocket;
 
 use std::ffi::c_char;

@@ -37,6 +37,7 @@ class DeltaStream(EnvoyStream[_Watch]):
             if sequence is not None and request.HasField("error_detail"):
                 self.cache.refuse(watch.subscription, sequence, request.error_detail.message)
             elif sequence is not None:
+                watch.subscription.holds = any(version not in ("", "?") for version in watch.client.values())
                 self.cache.acknowledge(watch.subscription, sequence)
         if "*" in subscribe | unsubscribe:
             watch.wildcard = "*" in subscribe
@@ -80,9 +81,18 @@ class DeltaStream(EnvoyStream[_Watch]):
             else:
                 del watch.client[name]
         if not first and not response.resources and not response.removed_resources:
-            if not watch.unanswered:
-                self.cache.acknowledge(watch.subscription, current.sequence)
+            self._settle(watch)
             return None
         response.nonce = self._next_nonce()
         watch.unanswered[response.nonce] = current.sequence
         return response
+
+    def _settle(self, watch: _Watch) -> None:
+        """Nothing the client has has changed: its answer, given or due, is one to the set as it is now, too."""
+        subscription = watch.subscription
+        if watch.unanswered:
+            watch.unanswered[next(reversed(watch.unanswered))] = watch.sequence
+        elif subscription.refused > subscription.taken:
+            self.cache.refuse(subscription, watch.sequence, subscription.error)
+        else:
+            self.cache.acknowledge(subscription, watch.sequence)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 
 from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS, PolicyChannel
-from cilium_proxy.relay.policy_secrets import for_module, named_by
+from cilium_proxy.relay.policy_references import for_module, references
 from cilium_proxy.relay.resources import CLUSTERS, LISTENERS, NackedError, ResourceCache
 from cilium_proxy.relay.state import RejectedError
 from cilium_proxy.sources.snapshot import Snapshot, transition
@@ -76,4 +76,6 @@ def _needed(wanted: Snapshot) -> dict[str, bytes]:
     """The secrets that policies name; the module gets no others."""
     if not wanted.secrets:
         return {}
-    return for_module(wanted.secrets, frozenset().union(*(named_by(policy) for policy in wanted.policies.values())))
+    return for_module(
+        wanted.secrets, frozenset().union(*(references(policy).secrets for policy in wanted.policies.values()))
+    )

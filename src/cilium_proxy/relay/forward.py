@@ -6,20 +6,26 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cilium_proxy.relay import policy_secrets
 from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS, PolicyChannel
-from cilium_proxy.relay.held import HeldType
+from cilium_proxy.relay.envoy_resources import EnvoyResources
 from cilium_proxy.relay.outstanding import Step
+from cilium_proxy.relay.policy_references import References, Use, for_module, references
 from cilium_proxy.relay.resources import WILDCARDS, NackedError, ResourceCache, ResourceSet
 from cilium_proxy.relay.state import RejectedError
+from cilium_proxy.relay.tls_placement import ContextRefusedError, TlsPlacement
 from cilium_proxy.rewrite.cilium import Options
+from cilium_proxy.rewrite.cilium.bootstrap import secret_source
+from cilium_proxy.rewrite.cilium.tls_context import is_own
 from cilium_proxy.sources.agent.update import RefusedError, Update
 
 _log = logging.getLogger(__name__)
+
+LINGER = 10.0
+"""Seconds for which TLS contexts that no policy uses any more stay, for connections that were just accepted."""
 
 Subscribe = Callable[[str, frozenset[str]], None]
 
@@ -39,24 +45,25 @@ class Counts:
 class Forwarder:
     """The sink of an agent's updates.
 
-    Policies, hosts and the secrets policies name go to the module, all else to Envoy. `subscribe` asks the agent for
-    resources by type and names.
+    Policies, hosts and the secrets policies name go to the module, all else to Envoy, and the TLS contexts of policies
+    to both. `subscribe` asks the agent for resources by type and names. `clusters` are those of the bootstrap that
+    have such contexts.
     """
 
-    def __init__(self, channel: PolicyChannel, cache: ResourceCache, options: Options) -> None:
+    def __init__(
+        self, channel: PolicyChannel, cache: ResourceCache, options: Options, clusters: Mapping[str, bytes]
+    ) -> None:
         self.counts: dict[str, Counts] = {}
         self.subscribe: Subscribe = lambda _url, _names: None
         self._channel = channel
         self._cache = cache
-        self._options = options
-        self._held: dict[str, HeldType] = {}
+        self._envoy = EnvoyResources(cache, options, clusters)
+        self.placement = TlsPlacement(channel, cache, self._envoy, secret_source())
         # Names that Envoy's streams asked for; those of a gone Envoy are kept for the one that follows it.
         self._wanted: dict[str, frozenset[str]] = {}
-        # Names of secrets by the policy that refers to them.
-        self._named: dict[str, frozenset[str]] = {}
-        # Names of secrets that the policies on their way to the module refer to.
-        self._upcoming: frozenset[str] = frozenset()
-        self._secrets: dict[str, bytes] = {}
+        # What the policies in force refer to, by policy, and what those on their way to the module do.
+        self._references: dict[str, References] = {}
+        self._upcoming: dict[str, References] | None = None
         # Incremental changes that were refused, by type.
         self._outstanding: dict[str, Step] = {}
         # Types whose new stream has had no accepted update yet.
@@ -81,7 +88,7 @@ class Forwarder:
         """See `cilium_proxy.sources.agent.Sink`."""
         if type_url in (POLICIES, HOSTS):
             return self._channel.state(type_url).resources.keys()
-        return self._held[type_url].names if type_url in self._held else ()
+        return self._envoy.names(type_url)
 
     async def stage(self, update: Update) -> Awaitable[None]:
         """See `cilium_proxy.sources.agent.Sink`."""
@@ -127,22 +134,25 @@ class Forwarder:
             if update.first:
                 self._fresh.add(url)
             fresh = url in self._fresh
-            named = await self._name_secrets(update) if url == POLICIES else self._named
             try:
+                if url == POLICIES:
+                    await self._refer(update)
                 if update.delta:
                     await self._change(update, fresh)
                 else:
                     await self._channel.publish(url, update.resources, update.version, new_stream=fresh)
-            except RejectedError as error:
+            except (RejectedError, ContextRefusedError) as error:
                 raise RefusedError(str(error)) from error
             else:
                 self._fresh.discard(url)
-                self._named = named
+                if self._upcoming is not None and url == POLICIES:
+                    self._references = self._upcoming
             finally:
-                if self._upcoming and url == POLICIES:
-                    self._upcoming = frozenset()
+                if self._upcoming is not None and url == POLICIES:
+                    self._upcoming = None
                     self._want(SECRETS)
                     await self._pass_secrets(update.version)
+                    self._retire_contexts()
 
     async def _change(self, update: Update, fresh: bool) -> None:
         """Puts an incremental update into force, and with it what was refused before, if that is accepted now."""
@@ -165,28 +175,31 @@ class Forwarder:
         else:
             self._outstanding[url] = Step()
 
-    async def _name_secrets(self, update: Update) -> dict[str, frozenset[str]]:
-        """Secrets by policy after the update; the module has those that are here before it has the policies."""
+    async def _refer(self, update: Update) -> None:
+        """Prepares for what the policies of the update refer to.
+
+        Before the module has them it has the secrets that are here, and Envoy the TLS contexts.
+        """
         held = self._channel.state(POLICIES).resources
         before = self._outstanding.get(POLICIES, Step()) if update.delta and not update.first else Step()
         incoming = before.then(Step.of(update)).upserts
         changed = {name: value for name, value in incoming.items() if held.get(name) != value}
-        found = await asyncio.to_thread(_named_by, changed)
+        found = await asyncio.to_thread(_references, changed)
         if update.delta:
-            kept = {name: names for name, names in self._named.items() if name not in update.removed}
+            kept = {name: one for name, one in self._references.items() if name not in update.removed}
         else:
-            kept = {name: names for name, names in self._named.items() if name in update.resources}
-        named = {name: names for name, names in (kept | found).items() if names}
-        if named != self._named:
-            self._upcoming = frozenset().union(*named.values())
+            kept = {name: one for name, one in self._references.items() if name in update.resources}
+        upcoming = {name: one for name, one in (kept | found).items() if one}
+        if upcoming != self._references:
+            self._upcoming = upcoming
             self._want(SECRETS)
             await self._pass_secrets(update.version)
-        return named
+            await self.placement.bring(self._uses(), self._envoy.secrets)
 
     async def _pass_secrets(self, version: str) -> None:
         """Gives the module the secrets that policies name."""
         async with self._turn[SECRETS]:
-            passed = policy_secrets.for_module(self._secrets, self._policy_secrets)
+            passed = for_module(self._envoy.secrets, self._policy_secrets)
             state = self._channel.state(SECRETS)
             if state.resources == passed:
                 return
@@ -197,7 +210,27 @@ class Forwarder:
 
     @property
     def _policy_secrets(self) -> frozenset[str]:
-        return self._upcoming.union(*self._named.values())
+        return frozenset().union(*(one.secrets for one in self._all_references()))
+
+    def _uses(self) -> frozenset[Use]:
+        return frozenset().union(*(one.uses for one in self._all_references()))
+
+    def _all_references(self) -> tuple[References, ...]:
+        return (*self._references.values(), *(self._upcoming or {}).values())
+
+    def _retire_contexts(self) -> None:
+        """Takes contexts that policies do not use any more out of Envoy, in a while."""
+
+        async def retire() -> None:
+            await asyncio.sleep(LINGER)
+            try:
+                await self.placement.retain(self._uses)
+            except (RejectedError, ContextRefusedError) as error:
+                _log.warning("TLS contexts that no policy uses stay in Envoy: %s", error)
+
+        task = asyncio.create_task(retire())
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
 
     # To Envoy.
 
@@ -207,29 +240,45 @@ class Forwarder:
         return self._settle(made, errors)
 
     async def _take(self, update: Update) -> tuple[ResourceSet, list[str]]:
-        """Rewrites what has changed and offers it to Envoy."""
-        url = update.type_url
-        async with self._taking[url]:
-            held = self._held.setdefault(url, HeldType(url, self._options))
-            errors, warnings = await asyncio.to_thread(held.take, update, self._all_wanted(url))
-            for warning in warnings:
-                _log.warning("agent: %s %s", url.rpartition(".")[2], warning)
-            if url == SECRETS:
-                self._secrets = dict(held.resources)
-            return self._cache.set(url, held.resources, update.version), errors
+        """Offers an update to Envoy; errors of resources that cannot be."""
+        return await self._envoy.take(update, self._all_wanted(update.type_url))
 
     async def _settle(self, made: ResourceSet, errors: list[str]) -> None:
         url = made.type_url
-        if url == SECRETS and self._policy_secrets:
-            await self._pass_secrets(made.version)
+        if url == SECRETS:
+            errors = [*await self._settle_secrets(made), *errors]
         # A type that no stream asks for any more is not waited for.
-        if url in WILDCARDS or self._cache.wanted(url) is not None:
+        elif url in WILDCARDS or self._cache.wanted(url) is not None:
             try:
                 await self._cache.taken(made)
             except NackedError as error:
                 errors = [str(error), *errors]
+            # Only now Envoy has said what it makes of the secrets that new resources name.
+            await self._bring_contexts()
         if errors:
             raise RefusedError("; ".join(errors))
+
+    async def _settle_secrets(self, made: ResourceSet) -> list[str]:
+        """Puts secrets into force wherever they are needed; what they are refused for."""
+        if self._policy_secrets:
+            await self._pass_secrets(made.version)
+        errors = await self._bring_contexts()
+        answers = await self._cache.answers(made, frozenset(self._envoy.names(SECRETS)))
+        refusals = {name: refusal for name, refusal in answers.items() if refusal is not None}
+        errors |= {name: refusal.error for name, refusal in refusals.items()}
+        await self._envoy.restore(SECRETS, (name for name, refusal in refusals.items() if refusal.keeps))
+        return [f'secret "{name}": {error}' for name, error in sorted(errors.items())]
+
+    async def _bring_contexts(self) -> dict[str, str]:
+        """Brings TLS contexts into place as far as there is now what they need; errors by secret."""
+        uses = self._uses()
+        if not uses:
+            return {}
+        try:
+            return await self.placement.bring(uses, self._envoy.secrets)
+        except (RejectedError, ContextRefusedError) as error:
+            _log.error("TLS contexts cannot be put in place: %s", error)
+            return {}
 
     def _want(self, url: str) -> None:
         """Envoy's streams or policies want other resources of a type now."""
@@ -242,8 +291,10 @@ class Forwarder:
 
     def _all_wanted(self, url: str) -> frozenset[str]:
         wanted = self._wanted.get(url, frozenset())
-        return wanted | self._policy_secrets if url == SECRETS else wanted
+        if url != SECRETS:
+            return wanted
+        return frozenset(name for name in wanted if not is_own(name)) | self._policy_secrets
 
 
-def _named_by(policies: dict[str, bytes]) -> dict[str, frozenset[str]]:
-    return {name: policy_secrets.named_by(policy) for name, policy in policies.items()}
+def _references(policies: dict[str, bytes]) -> dict[str, References]:
+    return {name: references(policy) for name, policy in policies.items()}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cilium_proxy.api import messages
 from cilium_proxy.relay.resources import WILDCARDS
-from cilium_proxy.rewrite.cilium import Options, RewriteError, rewrite
+from cilium_proxy.rewrite.cilium import Options, RewriteError, Rewritten, Side, TlsContexts, rewrite
 from cilium_proxy.sources.agent.update import Update
 
 
@@ -19,6 +19,10 @@ class HeldType:
     options: Options
     _sources: dict[str, bytes] = field(default_factory=dict)
     _made: dict[str, bytes] = field(default_factory=dict)
+    # What the resources were before they last changed.
+    _before: dict[str, bytes] = field(default_factory=dict)
+    # Of resources that depend on TLS contexts: which.
+    _sides: dict[str, Side] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
 
     @property
@@ -31,6 +35,11 @@ class HeldType:
         """Names of the resources the agent sent."""
         return self._sources.keys()
 
+    @property
+    def sides(self) -> frozenset[Side]:
+        """The sides whose TLS contexts are in some of the resources."""
+        return frozenset(self._sides.values())
+
     def take(self, update: Update, wanted: frozenset[str]) -> tuple[list[str], list[str]]:
         """Takes an update; returns errors and new warnings.
 
@@ -42,17 +51,38 @@ class HeldType:
             if self._sources.get(name) == source:
                 continue
             try:
-                made, warned = self._rewrite(source)
+                made = self._rewrite(source)
             except RewriteError as error:
                 errors.append(f"{name}: {error}")
                 continue
-            self._sources[name], self._made[name] = source, made
-            warnings += [text for text in (f"{name}: {one}" for one in warned) if text not in self._warned]
+            self._keep(name, source, made)
+            warnings += [text for text in (f"{name}: {one}" for one in made.warnings) if text not in self._warned]
         self._warned.update(warnings)
         for name in self._gone(update, wanted):
-            self._sources.pop(name, None)
-            self._made.pop(name, None)
+            for kept in (self._sources, self._made, self._before, self._sides):
+                kept.pop(name, None)
         return errors, warnings
+
+    def restore(self, name: str) -> None:
+        """Puts back what a resource was before it last changed. The source may send the refused one again."""
+        if name in self._before:
+            self._made[name] = self._before.pop(name)
+            self._sources.pop(name, None)
+
+    def use(self, contexts: TlsContexts) -> None:
+        """Puts these TLS contexts in the place of those that resources have."""
+        self.options = replace(self.options, contexts=contexts)
+        for name in tuple(self._sides):
+            source = self._sources[name]
+            self._keep(name, source, self._rewrite(source))
+
+    def _keep(self, name: str, source: bytes, made: Rewritten) -> None:
+        if name in self._made:
+            self._before[name] = self._made[name]
+        self._sources[name], self._made[name] = source, made.resource.value
+        self._sides.pop(name, None)
+        if made.side is not None:
+            self._sides[name] = made.side
 
     def _gone(self, update: Update, wanted: frozenset[str]) -> list[str]:
         if update.delta:
@@ -62,6 +92,5 @@ class HeldType:
         # State of the world by name: what is missing in a response has not changed.
         return [name for name in self._made if name not in wanted and "*" not in wanted]
 
-    def _rewrite(self, source: bytes) -> tuple[bytes, tuple[str, ...]]:
-        rewritten = rewrite(messages("google.protobuf.Any")(type_url=self.type_url, value=source), self.options)
-        return rewritten.resource.value, rewritten.warnings
+    def _rewrite(self, source: bytes) -> Rewritten:
+        return rewrite(messages("google.protobuf.Any")(type_url=self.type_url, value=source), self.options)

@@ -38,9 +38,20 @@ class ResourceSet:
     sequence: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why Envoy refused a resource. `keeps`: it has one that it took before."""
+
+    error: str
+    keeps: bool
+
+
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """What one stream of an Envoy has of one type. `taken` and `refused` are sequence numbers of resource sets."""
+    """What one stream of an Envoy has of one type. `taken` and `refused` are sequence numbers of resource sets.
+
+    `holds`: it took resources, not only that there were none.
+    """
 
     type_url: str
     changed: Callable[[], None]
@@ -49,14 +60,13 @@ class Subscription:
     taken: int = 0
     refused: int = 0
     error: str = ""
+    holds: bool = False
 
 
 @dataclass(slots=True)
 class _Type:
     current: ResourceSet | None = None
     subscriptions: set[Subscription] = field(default_factory=set)
-    # Set, and replaced by another, when anything here has changed.
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
     # Hashes of resources, made when an incremental stream first needs them.
     versions: dict[str, tuple[bytes, str]] = field(default_factory=dict)
 
@@ -66,6 +76,8 @@ class ResourceCache:
 
     def __init__(self) -> None:
         self._types: dict[str, _Type] = {}
+        # Set, and replaced by another, when anything here has changed.
+        self._changed = asyncio.Event()
         # Called with a type when what streams want of it has changed.
         self.on_wanted: Callable[[str], None] | None = None
         # The Envoy that serves: while it has streams, the answers of others, which start or drain, do not count.
@@ -95,19 +107,18 @@ class ResourceCache:
         kept.versions = {name: known for name, known in kept.versions.items() if same.get(name) is known[0]}
         for subscription in tuple(kept.subscriptions):
             subscription.changed()
-        self._notify(url)
+        self._note()
         return kept.current
 
     async def known(self, url: str) -> None:
         """Returns when a source has said what is to be sent of a type."""
         while self.current(url) is None:
-            await self._type(url).changed.wait()
+            await self._changed.wait()
 
     def count(self, instance: str) -> None:
         """From now on this Envoy serves; what another one answers is no longer waited for."""
         self._serving = instance
-        for url in self._types:
-            self._notify(url)
+        self._note()
 
     def resource_version(self, url: str, name: str) -> str:
         """Version of one current resource: equal for equal bytes, also after a restart. KeyError for an unknown one."""
@@ -122,26 +133,55 @@ class ResourceCache:
 
         Raises NackedError when one refused it.
         """
-        kept = self._type(wanted.type_url)
         while True:
-            counted = [one for one in kept.subscriptions if one.instance == self._serving] or kept.subscriptions
+            counted = self._counted(wanted.type_url)
             for subscription in counted:
                 if subscription.refused >= wanted.sequence > subscription.taken:
                     raise NackedError(subscription.error)
             if counted and all(one.taken >= wanted.sequence for one in counted):
                 return
-            await kept.changed.wait()
+            await self._changed.wait()
+
+    async def answer(self, made: ResourceSet) -> str | None:
+        """The answer of the streams that are subscribed to the type to the set, or a later one: why one refused it."""
+        while any(max(one.taken, one.refused) < made.sequence for one in self._counted(made.type_url)):
+            await self._changed.wait()
+        counted = self._counted(made.type_url)
+        return next((one.error for one in counted if one.refused >= made.sequence > one.taken), None)
+
+    async def answers(
+        self, made: ResourceSet, names: frozenset[str], expected: Callable[[], frozenset[str]] = frozenset
+    ) -> dict[str, Refusal | None]:
+        """As `answer`, by the resources' names. Streams that want the `expected` names are waited for."""
+        while True:
+            wanting = [one for one in self._counted(made.type_url) if one.names & names]
+            known = names & frozenset().union(*(one.names for one in wanting))
+            pending = any(max(one.taken, one.refused) < made.sequence for one in wanting)
+            if not pending and not names & expected() - known:
+                break
+            await self._changed.wait()
+        answers: dict[str, Refusal | None] = dict.fromkeys(known)
+        for one in wanting:
+            if one.refused >= made.sequence > one.taken:
+                answers |= dict.fromkeys(one.names & names, Refusal(one.error, one.holds))
+        return answers
+
+    def is_taken(self, made: ResourceSet) -> bool:
+        """Whether there are streams subscribed to the type, and all took the set or a later one."""
+        counted = self._counted(made.type_url)
+        return bool(counted) and all(one.taken >= made.sequence for one in counted)
 
     def subscribe(self, url: str, changed: Callable[[], None], instance: str = "") -> Subscription:
         """Adds a stream of an Envoy; `changed` is called when the set is replaced."""
         subscription = Subscription(url, changed, instance)
         self._type(url).subscriptions.add(subscription)
+        self._note()
         return subscription
 
     def want(self, subscription: Subscription, names: frozenset[str]) -> None:
         """The stream wants the resources with these names; all, if none are given and the type has that."""
         subscription.names = names
-        self._notify(subscription.type_url)
+        self._note()
         if self.on_wanted is not None:
             self.on_wanted(subscription.type_url)
 
@@ -153,21 +193,25 @@ class ResourceCache:
     def acknowledge(self, subscription: Subscription, sequence: int) -> None:
         """The stream's Envoy has taken a set."""
         subscription.taken = max(subscription.taken, sequence)
-        self._notify(subscription.type_url)
+        self._note()
 
     def refuse(self, subscription: Subscription, sequence: int, error: str) -> None:
         """The stream's Envoy has refused a set."""
         subscription.refused, subscription.error = max(subscription.refused, sequence), error
-        self._notify(subscription.type_url)
+        self._note()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """The stream ended."""
         self._type(subscription.type_url).subscriptions.discard(subscription)
         if self.on_wanted is not None:
             self.on_wanted(subscription.type_url)
-        self._notify(subscription.type_url)
+        self._note()
 
-    def _notify(self, url: str) -> None:
-        kept = self._type(url)
-        kept.changed.set()
-        kept.changed = asyncio.Event()
+    def _counted(self, url: str) -> list[Subscription]:
+        """The streams of a type whose answers count."""
+        subscriptions = self._type(url).subscriptions
+        return [one for one in subscriptions if one.instance == self._serving] or list(subscriptions)
+
+    def _note(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -40,6 +40,7 @@ class SotwStream(EnvoyStream[_Watch]):
             if request.HasField("error_detail"):
                 self.cache.refuse(watch.subscription, watch.sequence, request.error_detail.message)
             else:
+                watch.subscription.holds = bool(watch.sent)
                 self.cache.acknowledge(watch.subscription, watch.sequence)
         if names != watch.names:
             watch.names, watch.wildcard = names, _is_wildcard(url, names)

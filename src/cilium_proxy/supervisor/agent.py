@@ -108,7 +108,7 @@ class Agent:
         self._bpf_roots = tuple(bpf_roots or ())
         self.channel = PolicyChannel(directory / _POLICY, required=(POLICIES,))
         self.cache = ResourceCache()
-        self.forwarder = Forwarder(self.channel, self.cache, self._options)
+        self.forwarder = Forwarder(self.channel, self.cache, self._options, bootstrap.policy_clusters)
         envoys = Record(directory / record.FILE)
         self.client = AgentClient(
             *(bootstrap.agent_socket, _node(bootstrap, arguments), bootstrap.transport, self.forwarder),

@@ -18,7 +18,7 @@ class Relay:
     def __init__(self, path):
         self.channel = PolicyChannel(path)
         self.cache = ResourceCache()
-        self.forwarder = Forwarder(self.channel, self.cache, Options())
+        self.forwarder = Forwarder(self.channel, self.cache, Options(), {})
         self.asked = {}
         self.forwarder.subscribe = self.asked.__setitem__
         self.forwarder.start()

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from cilium_proxy import api
-from cilium_proxy.relay.resources import CLUSTERS, ENDPOINTS, LISTENERS, NackedError, ResourceCache
+from cilium_proxy.relay.resources import CLUSTERS, ENDPOINTS, LISTENERS, NackedError, Refusal, ResourceCache
 from cilium_proxy.relay.xds import XdsServer
 
 SOTW = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
@@ -266,3 +266,51 @@ async def test_delta_refusals_carry_envoys_words(open_delta, cache):
     await stream.answer(await stream.receive(), error="cannot bind")
     with pytest.raises(NackedError, match="cannot bind"):
         await cache.taken(wanted)
+
+
+async def test_delta_takes_an_answer_that_is_due_for_a_set_without_changes(open_delta, cache):
+    stream = open_delta()
+    cache.set(CLUSTERS, {"a": b"1"}, "1")
+    await stream.send(type_url=CLUSTERS)
+    response = await stream.receive()
+    same = cache.set(CLUSTERS, {"a": b"1"}, "2")
+    await stream.nothing_comes()
+    await stream.answer(response)
+    async with asyncio.timeout(10):
+        await cache.taken(same)
+
+
+async def test_delta_refusals_stand_while_nothing_changes(open_delta, cache):
+    stream = open_delta()
+    cache.set(LISTENERS, {"a": b"1"}, "1")
+    await stream.send(type_url=LISTENERS)
+    await stream.answer(await stream.receive(), error="cannot bind")
+    with pytest.raises(NackedError, match="cannot bind"):
+        await cache.taken(cache.set(LISTENERS, {"a": b"1"}, "2"))
+
+
+async def test_answers_are_told_by_name(open_stream, cache):
+    good, bad = open_stream(), open_stream()
+    cache.set(ENDPOINTS, {"a": b"1", "b": b"2"})
+    for stream, name, error in ((good, "a", None), (bad, "b", "no")):
+        await stream.send(type_url=ENDPOINTS, resource_names=[name])
+        await stream.answer(await stream.receive(), error=error, resource_names=[name])
+    current = cache.current(ENDPOINTS)
+    async with asyncio.timeout(10):
+        assert await cache.answers(current, frozenset("abc"), lambda: frozenset("ab")) == {
+            "a": None,
+            "b": Refusal("no", keeps=False),
+        }
+
+
+async def test_streams_that_are_expected_to_want_a_name_are_waited_for(open_stream, cache):
+    current = cache.set(ENDPOINTS, {"a": b"1"})
+    answers = asyncio.create_task(cache.answers(current, frozenset("a"), lambda: frozenset("a")))
+    await asyncio.sleep(0)
+    assert not answers.done()
+    stream = open_stream()
+    await stream.send(type_url=ENDPOINTS, resource_names=["a"])
+    await stream.answer(await stream.receive(), resource_names=["a"])
+    async with asyncio.timeout(10):
+        assert await answers == {"a": None}
+    assert await cache.answers(current, frozenset("b")) == {}

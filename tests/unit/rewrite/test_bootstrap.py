@@ -58,8 +58,7 @@ def test_only_the_agent_s_socket_the_wrappers_and_the_module_change():
     for old in before.static_resources.clusters:
         if old.name in ("ingress-cluster", "egress-cluster", "/envoy-admin"):
             assert clusters[old.name] == old
-    for name in ("egress-cluster-tls", "ingress-cluster-tls"):
-        assert clusters[name].HasField("transport_socket_matcher")
+    assert not clusters.keys() & {"egress-cluster-tls", "ingress-cluster-tls"}
     assert instance_of(after.node) == "envoy"
     after.node.ClearField("metadata")
     for source in ("lds_config", "cds_config"):
@@ -70,6 +69,24 @@ def test_only_the_agent_s_socket_the_wrappers_and_the_module_change():
         assert getattr(after, field) == getattr(before, field)
     assert list(after.static_resources.listeners) == list(before.static_resources.listeners)
     assert after.bootstrap_extensions[0] == before.bootstrap_extensions[0]
+
+
+def test_clusters_whose_sockets_policy_chooses_are_left_to_discovery():
+    bootstrap = read_bootstrap(json.dumps(given()))
+    assert sorted(bootstrap.policy_clusters) == ["egress-cluster-tls", "ingress-cluster-tls"]
+
+
+def test_without_discovery_such_clusters_stay():
+    fields = given()
+    del fields["dynamic_resources"]
+    assert read_bootstrap(json.dumps(fields)).policy_clusters == {}
+    clusters = {cluster.name: cluster for cluster in made(fields)[0].static_resources.clusters}
+    assert clusters["ingress-cluster-tls"].HasField("transport_socket_matcher")
+
+
+def test_a_stream_for_every_secret_is_within_the_limits():
+    cluster = next(one for one in made(given())[0].static_resources.clusters if one.name == "xds-grpc-cilium")
+    assert cluster.circuit_breakers.thresholds[0].max_requests.value >= 100_000
 
 
 def config_of(message):

@@ -16,7 +16,7 @@ use cilium_proto::cilium_proxy::v1::ModuleBootstrap;
 use prost::Message;
 
 use crate::bootstrap::stats::{Statistics, UpdateCount};
-use crate::{enforced, identities};
+use crate::{enforced, identities, tls_hold};
 
 /// Events posted to the main thread.
 const READY: u64 = 1;
@@ -144,6 +144,9 @@ impl Observer for Watcher {
             );
         }
         let accepted = *update.outcome == Outcome::Accepted;
+        if accepted && matches!(update.resource_type, Some(ResourceType::Policies | ResourceType::TlsContexts)) {
+            tls_hold::announce(update.state.tls.generation());
+        }
         let count = match update.resource_type {
             Some(ResourceType::Policies) => {
                 if update.new_stream {

@@ -22,6 +22,9 @@ pub(crate) struct Config {
     pub(crate) access_denied: Counter,
     /// Upstream, what no `cilium.bpf_metadata` has seen passes.
     pub(crate) judge_known_only: bool,
+    pub(crate) tls_missing: Counter,
+    /// The upstream's socket is chosen by the verdict on each request.
+    pub(crate) upstream_tls: bool,
 }
 
 impl Config {
@@ -39,6 +42,8 @@ impl Config {
             reason_header: (!reason_header.is_empty()).then_some(reason_header),
             access_denied: envoy.define_counter("access_denied")?,
             judge_known_only: message.judge_known_only,
+            tls_missing: envoy.define_counter("policy.tls_context_missing")?,
+            upstream_tls: message.upstream_tls,
         })
     }
 }

@@ -18,7 +18,7 @@ use cilium_abi::http::{
     Attribute, HeaderKind, HeadersStatus, HttpFilter, HttpFilterConfig, HttpFilterFactory, Stream, StreamInfo,
 };
 use cilium_accesslog::EntryType;
-use cilium_policy::HeaderLog;
+use cilium_policy::{HeaderLog, TlsSide};
 
 use crate::balanced::Balanced;
 use crate::enforced;
@@ -29,10 +29,12 @@ use crate::l7policy::headers::RequestHeaders;
 use crate::log::{self, PooledEntry};
 use crate::metadata::Context;
 use crate::target::Target;
+use crate::tls_choice;
 
 /// gRPC status codes of refusals. Envoy would send 0, success, as the ABI leaves it no other choice.
 const PERMISSION_DENIED: &[u8] = b"7";
 const INTERNAL: &[u8] = b"13";
+const UNAVAILABLE: &[u8] = b"14";
 
 pub(crate) struct Factory {
     config: Arc<Config>,
@@ -70,6 +72,8 @@ enum Refusal {
     Denied(String),
     /// The filter cannot know what policy says: 500.
     Error(&'static str),
+    /// Policy wants the request sent in a way that is not possible yet: 503.
+    Unavailable(String),
 }
 
 impl HttpFilter for Filter {
@@ -149,6 +153,10 @@ impl Filter {
             Err(denied) => denied,
         };
         let reason = (!verdict.allowed).then(|| verdict.reason.describe(context.pod).to_string());
+        // Policy may have changed since the connection was accepted, here too.
+        let socket = (self.config.upstream_tls && verdict.allowed)
+            .then(|| port.tls(TlsSide::Client, context.proxy_id, target.remote, server_name))
+            .map(|carried| tls_choice::of_request(&carried, &state));
         if let Some(queue) = &self.config.log {
             let mut entry = begin();
             entry.update_from_request(identity, "", headers.iter());
@@ -157,7 +165,16 @@ impl Filter {
             queue.log(&mut entry, if verdict.allowed { EntryType::Request } else { EntryType::Denied });
             *self.record.borrow_mut() = Record::Own(entry);
         }
-        reason.map_or(Ok(()), |reason| Err(Refusal::Denied(reason)))
+        if let Some(reason) = reason {
+            return Err(Refusal::Denied(reason));
+        }
+        drop(headers);
+        match socket {
+            None | Some(Ok(None)) => Ok(()),
+            Some(Ok(Some(name))) if stream.set_filter_state(tls_choice::REQUEST_KEY, name.as_bytes()) => Ok(()),
+            Some(Ok(Some(_))) => Err(Refusal::Error("Envoy refused the filter state")),
+            Some(Err(reason)) => Err(Refusal::Unavailable(reason)),
+        }
     }
 
     fn refuse(&self, stream: &mut Stream<'_>, refusal: &Refusal) -> HeadersStatus {
@@ -174,6 +191,11 @@ impl Filter {
                 let body = if grpc { body.trim_end() } else { body };
                 stream.send_response(403, &headers, body.as_bytes(), &details);
                 self.log_own_response(header);
+            }
+            Refusal::Unavailable(reason) => {
+                stream.increment(self.config.tls_missing);
+                let status = grpc.then_some(("grpc-status", UNAVAILABLE));
+                stream.send_response(503, status.as_slice(), b"", &log::details("cilium.l7policy", reason));
             }
             Refusal::Error(problem) => {
                 let status = grpc.then_some(("grpc-status", INTERNAL));

@@ -29,6 +29,7 @@ use crate::network::connected::Waiting;
 use crate::network::enforcement::{Enforcement, Question};
 use crate::network::parser::Parser;
 use crate::target::Target;
+use crate::tls_choice::REFUSED_KEY;
 use crate::websocket;
 
 const UPSTREAM_SERVER_NAME: &str = "envoy.network.upstream_server_name";
@@ -121,6 +122,15 @@ impl Filter {
             options::set(connection, &socket);
         }
         let context = unwrapped(context(connection)?, connection);
+        if let Some(reason) = connection.filter_state(REFUSED_KEY) {
+            let reason = String::from_utf8_lossy(reason).into_owned();
+            let destination = connection.local_address().ok_or("the destination is no IP address")?;
+            let target = Target::new(&context, destination, &enforced::load());
+            let identity = target.destination_identity;
+            let entry = entry(connection, &context, context.pod, identity, destination);
+            self.write_log(entry, &reason, EntryType::Denied);
+            return Err(reason);
+        }
         if context.l7lb {
             let place = Waiting::new(connection);
             *self.phase.borrow_mut() = Phase::Waiting { _place: place };

@@ -4,7 +4,7 @@
 """
 
 from cilium_proxy.rewrite.cilium.bootstrap import AgentBootstrap, read_bootstrap
-from cilium_proxy.rewrite.cilium.options import Options, TlsContexts
+from cilium_proxy.rewrite.cilium.options import Options, Side, TlsContexts
 from cilium_proxy.rewrite.cilium.resource import RewriteError, Rewritten, rewrite, rewrite_message
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Options",
     "RewriteError",
     "Rewritten",
+    "Side",
     "TlsContexts",
     "read_bootstrap",
     "rewrite",

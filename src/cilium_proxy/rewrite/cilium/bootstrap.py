@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from cilium_proxy.api import InvalidMessageError, from_dict, messages, pack, unpack
+from cilium_proxy.api import InvalidMessageError, from_dict, messages, pack, serialise, unpack
 from cilium_proxy.rewrite import dynamic_module
 from cilium_proxy.rewrite.cilium.options import Options
 from cilium_proxy.rewrite.cilium.resource import rewrite_message
+from cilium_proxy.rewrite.cilium.tls_wrapper import is_wrapped_cluster
 from cilium_proxy.rewrite.instance import name_instance
 from cilium_proxy.rewrite.reconnect import reconnect_soon
 
@@ -22,6 +24,7 @@ AGENT_CLUSTER = "xds-grpc-cilium"
 Transport = Literal["split", "delta", "ads", "delta-ads"]
 """How xDS is spoken: a stream per type or one for all, the state of the world or what changed."""
 
+_UNLIMITED = 1_000_000
 _BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 _DELTA = ("DELTA_GRPC", "AGGREGATED_DELTA_GRPC")
 
@@ -66,19 +69,32 @@ class AgentBootstrap:
                 return address.socket_address.address, address.socket_address.port_value
         return None
 
+    @property
+    def policy_clusters(self) -> dict[str, bytes]:
+        """The clusters whose sockets policy chooses, serialised as the agent wrote them.
+
+        Envoy discovers them from us, since static ones could not change with the policies.
+        """
+        if not self.message.dynamic_resources.HasField("cds_config"):
+            return {}
+        clusters = self.message.static_resources.clusters
+        return {cluster.name: serialise(cluster) for cluster in clusters if is_wrapped_cluster(cluster)}
+
     def for_envoy(self, xds_socket: Path, module: Any, options: Options) -> tuple[Any, tuple[str, ...]]:
         """The bootstrap Envoy starts with, and warnings.
 
-        The agent's cluster leads to `xds_socket`, Cilium's extensions are stock ones, and the module is configured by
-        `module`, a `cilium_proxy.v1.ModuleBootstrap`, whose instance is in the node, too. Streams to `xds_socket` are
-        opened again soon. Everything else is as it was.
+        The agent's cluster leads to `xds_socket`, Cilium's extensions are stock ones, `policy_clusters` are left out,
+        and the module is configured by `module`, a `cilium_proxy.v1.ModuleBootstrap`, whose instance is in the node,
+        too. Streams to `xds_socket` are opened again soon. Everything else is as it was.
 
         Raises BootstrapError, RewriteError.
         """
         rewritten = AgentBootstrap(messages(_BOOTSTRAP)())
         rewritten.message.CopyFrom(self.message)
+        rewritten._leave_out(self.policy_clusters)
         warnings = rewrite_message(rewritten.message, options)
         rewritten._agent_pipe().path = str(xds_socket)
+        rewritten._lift_limits()
         _configure_module(rewritten.message, module)
         name_instance(rewritten.message.node, module.instance)
         for source in rewritten._agent_sources():
@@ -95,14 +111,30 @@ class AgentBootstrap:
             if any(service.envoy_grpc.cluster_name == AGENT_CLUSTER for service in source.grpc_services)
         ]
 
+    def _leave_out(self, names: Collection[str]) -> None:
+        clusters = self.message.static_resources.clusters
+        for cluster in [cluster for cluster in clusters if cluster.name in names]:
+            clusters.remove(cluster)
+
+    def _lift_limits(self) -> None:
+        """Envoy has a stream for every secret; more than 1,024 at a time would need leave."""
+        cluster = self._agent_cluster()
+        if not cluster.circuit_breakers.thresholds:
+            cluster.circuit_breakers.thresholds.add(
+                max_requests={"value": _UNLIMITED}, max_pending_requests={"value": _UNLIMITED}
+            )
+
     def _agent_pipe(self) -> Any:
+        for locality in self._agent_cluster().load_assignment.endpoints:
+            for endpoint in locality.lb_endpoints:
+                if endpoint.endpoint.address.HasField("pipe"):
+                    return endpoint.endpoint.address.pipe
+        raise BootstrapError(f"cluster {AGENT_CLUSTER} of the bootstrap has no Unix socket as endpoint")
+
+    def _agent_cluster(self) -> Any:
         for cluster in self.message.static_resources.clusters:
             if cluster.name == AGENT_CLUSTER:
-                for locality in cluster.load_assignment.endpoints:
-                    for endpoint in locality.lb_endpoints:
-                        if endpoint.endpoint.address.HasField("pipe"):
-                            return endpoint.endpoint.address.pipe
-                raise BootstrapError(f"cluster {AGENT_CLUSTER} of the bootstrap has no Unix socket as endpoint")
+                return cluster
         raise BootstrapError(f"the bootstrap has no static cluster {AGENT_CLUSTER}: it is not one for Cilium's Envoy")
 
 
@@ -119,6 +151,23 @@ def read_bootstrap(text: str) -> AgentBootstrap:
         return AgentBootstrap(from_dict(_BOOTSTRAP, fields))
     except InvalidMessageError as error:
         raise BootstrapError(str(error)) from error
+
+
+def secret_source() -> Any:
+    """The `ConfigSource` of secrets that policies name: a stream for each, so that a refusal is that of one secret."""
+    return from_dict(
+        "envoy.config.core.v3.ConfigSource",
+        {
+            "resource_api_version": "V3",
+            "initial_fetch_timeout": "5s",
+            "api_config_source": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [{"envoy_grpc": {"cluster_name": AGENT_CLUSTER}}],
+            },
+        },
+    )
 
 
 def _is_delta(source: Any) -> bool:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+Side = Literal["ingress", "egress", "upstream"]
+"""Who has a TLS context: listeners of a direction, towards clients, or clusters, towards servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsContexts:
-    """The TLS contexts of policies that Envoy has sockets for, by the names the module knows them by.
+    """The TLS contexts of policies that Envoy has sockets for, by side and the names the module knows them by.
 
-    `downstream` holds `DownstreamTlsContext`, `upstream` `UpstreamTlsContext` messages.
+    `ingress` and `egress` hold `DownstreamTlsContext` messages, `upstream` `UpstreamTlsContext` messages.
     """
 
-    downstream: Mapping[str, Any] = field(default_factory=dict)
+    ingress: Mapping[str, Any] = field(default_factory=dict)
+    egress: Mapping[str, Any] = field(default_factory=dict)
     upstream: Mapping[str, Any] = field(default_factory=dict)
 
 

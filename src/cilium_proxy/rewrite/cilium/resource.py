@@ -8,9 +8,9 @@ from typing import Any
 
 from cilium_proxy.api import InvalidAnyError, pack, type_url, unpack
 from cilium_proxy.rewrite import dynamic_module
-from cilium_proxy.rewrite.cilium import balanced, contrib, health_check, listener, tls_wrapper, websocket
+from cilium_proxy.rewrite.cilium import balanced, contrib, health_check, listener, tls_upstream, tls_wrapper, websocket
 from cilium_proxy.rewrite.cilium.errors import RewriteError
-from cilium_proxy.rewrite.cilium.options import Options
+from cilium_proxy.rewrite.cilium.options import Options, Side
 
 __all__ = ["RewriteError", "Rewritten", "rewrite"]
 
@@ -27,10 +27,14 @@ _OPAQUE = frozenset(
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The resource for Envoy, and what its sender should know about the change."""
+    """The resource for Envoy, and what its sender should know about the change.
+
+    `side`: which of `Options.contexts` it depends on.
+    """
 
     resource: Any
     warnings: tuple[str, ...] = ()
+    side: Side | None = None
 
 
 def rewrite(resource: Any, options: Options | None = None) -> Rewritten:
@@ -45,7 +49,7 @@ def rewrite(resource: Any, options: Options | None = None) -> Rewritten:
         return Rewritten(resource)
     walk = _Walk(options or Options())
     changed = walk.envelope(resource, path=())
-    return Rewritten(changed or resource, tuple(walk.warnings))
+    return Rewritten(changed or resource, tuple(walk.warnings), walk.side)
 
 
 def rewrite_message(message: Any, options: Options | None = None) -> tuple[str, ...]:
@@ -61,6 +65,7 @@ class _Walk:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.warnings: list[str] = []
+        self.side: Side | None = None
 
     def envelope(self, envelope: Any, path: tuple[str, ...], override: bool = False) -> Any | None:
         """What an `Any` becomes; None when it stays as it is. `override`: it is a route's, for a filter."""
@@ -85,14 +90,17 @@ class _Walk:
         match message.DESCRIPTOR.full_name:
             case "envoy.config.listener.v3.Listener":
                 changed = balanced.judge_hosts(message, path)
-                changed |= tls_wrapper.split_chains(message, self.options.contexts, path)
+                self.side = tls_wrapper.split_chains(message, self.options.contexts, path)
+                changed |= self.side is not None
                 return listener.prepare(message, self.options.privileged_sockets, path) or changed
             case "envoy.config.listener.v3.FilterChain":
                 early = websocket.take_early_data(message, path)
                 return contrib.drop(message, path, self.warnings) or early
             case "envoy.config.cluster.v3.Cluster":
                 changed = balanced.judge_in_cluster(message, path)
-                return tls_wrapper.guard_cluster(message, self.options.contexts, path) or changed
+                wrapped = tls_upstream.guard_cluster(message, self.options.contexts, path)
+                self.side = "upstream" if wrapped else None
+                return wrapped or changed
             case "envoy.config.core.v3.HealthCheck":
                 return health_check.replace_sinks(message, self.options.health_events, path, self.warnings)
             case "envoy.config.core.v3.ExtensionConfigSource":

@@ -40,7 +40,7 @@ def bootstrap(wanted: Bootstrap) -> Any:
         {
             "node": {"id": wanted.instance, "cluster": "cilium-proxy"},
             "admin": {"address": admin},
-            "static_resources": {"clusters": [_xds_cluster(wanted.xds_socket)]},
+            "static_resources": {"clusters": [xds_cluster(XDS_CLUSTER, wanted.xds_socket)]},
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": "GRPC",
@@ -69,13 +69,14 @@ def bootstrap(wanted: Bootstrap) -> Any:
     return message
 
 
-def _xds_cluster(path: Path) -> dict[str, Any]:
+def xds_cluster(name: str, path: Path) -> dict[str, Any]:
+    """The cluster of an xDS server on a Unix socket."""
     endpoint = {"endpoint": {"address": pipe(path)}}
     return {
-        "name": XDS_CLUSTER,
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "2s",
-        "load_assignment": {"cluster_name": XDS_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {
                 "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",

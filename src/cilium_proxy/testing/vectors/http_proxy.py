@@ -29,6 +29,8 @@ START = 60.0
 """Seconds in which Envoy must be ready."""
 PATIENCE = 10.0
 """Seconds in which something expected must have happened."""
+LOG = "log.sock"
+"""Name of the access log's socket."""
 
 Json = dict[str, Any]
 
@@ -127,35 +129,61 @@ async def start(
 ) -> AsyncIterator[VectorProxy]:
     """Starts Envoy; it is stopped at the end. `listeners` and `clusters` are given the access log's socket; `prefix`
     is a command that becomes the one behind it."""
+    async with surroundings(required) as (directory, channel, entries):
+        log = directory / LOG
+        config = bootstrap(directory, listeners(log), clusters(log))
+        async with envoy(
+            directory, config, concurrency=concurrency, prefix=prefix, environment=environment, extra=extra
+        ) as process:
+            yield VectorProxy(directory, channel, process, entries)
+
+
+@contextlib.asynccontextmanager
+async def surroundings(required: Sequence[str]) -> AsyncIterator[tuple[Path, PolicyChannel, list[Any]]]:
+    """What Envoy finds: a directory with a policy channel and an access log, whose entries are collected."""
     # Short: paths of Unix sockets are limited.
     with tempfile.TemporaryDirectory(prefix="cv-") as name:
         directory = Path(name)
         entries: list[Any] = []
-        receiver = Receiver(directory / "log.sock", lambda entry, _packet: entries.append(entry))
+        receiver = Receiver(directory / LOG, lambda entry, _packet: entries.append(entry))
         await receiver.start()
         channel = PolicyChannel(directory / "policy.sock", required=required)
         await channel.start()
-        config = directory / "bootstrap.json"
-        config.write_text(
-            json.dumps(bootstrap(directory, listeners(directory / "log.sock"), clusters(directory / "log.sock")))
-        )
-        command = envoy_command(config, concurrency=concurrency, log_level="warning", extra=extra)
-        with (directory / "envoy.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *prefix,
-                *command.argv,
-                env={**command.environment, **(environment or {})},
-                stdout=log,
-                stderr=log,
-            )
         try:
-            yield VectorProxy(directory, channel, process, entries)
+            yield directory, channel, entries
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
             await channel.close()
             await receiver.close()
+
+
+@contextlib.asynccontextmanager
+async def envoy(
+    directory: Path,
+    config: Json,
+    *,
+    concurrency: int = 1,
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    extra: Sequence[str] = (),
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Envoy with a bootstrap in its JSON form."""
+    file = directory / "bootstrap.json"
+    file.write_text(json.dumps(config))
+    command = envoy_command(file, concurrency=concurrency, log_level="warning", extra=extra)
+    with (directory / "envoy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *prefix,
+            *command.argv,
+            env={**command.environment, **(environment or {})},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def bootstrap(directory: Path, listeners: Sequence[Any], clusters: Sequence[Json]) -> Any:
@@ -216,19 +244,17 @@ def hosts(resources: Sequence[Json]) -> dict[str, bytes]:
 
 def secrets(values: Mapping[str, str]) -> dict[str, bytes]:
     """Generic secrets by name."""
-    return {
-        name: serialise(
-            from_dict(
-                "envoy.extensions.transport_sockets.tls.v3.Secret",
-                {"name": name, "generic_secret": {"secret": {"inline_string": value}}},
-            )
-        )
-        for name, value in values.items()
-    }
+    return {name: secret(name, generic_secret={"secret": {"inline_string": value}}) for name, value in values.items()}
+
+
+def secret(name: str, **kind: Json) -> bytes:
+    """A secret of any kind."""
+    return serialise(from_dict("envoy.extensions.transport_sockets.tls.v3.Secret", {"name": name, **kind}))
 
 
 __all__ = [
     "HOSTS",
+    "LOG",
     "PATIENCE",
     "POLICIES",
     "SECRETS",
@@ -237,10 +263,13 @@ __all__ = [
     "VectorProxyError",
     "bootstrap",
     "cluster",
+    "envoy",
     "eventually",
     "families",
     "hosts",
     "policies",
+    "secret",
     "secrets",
     "start",
+    "surroundings",
 ]

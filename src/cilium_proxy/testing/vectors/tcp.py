@@ -1,6 +1,6 @@
 """Kind `tcp`: bytes through a real Envoy with `cilium.network` and a TCP proxy, step by step.
 
-Cases with TLS have the reference's `cilium.tls_wrapper` sockets, rewritten as an agent's resources are.
+Cases with TLS have the reference's `cilium.tls_wrapper` sockets; all of their resources come as an agent's do.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cilium_proxy.api import from_dict, messages, pack, to_dict, unpack
-from cilium_proxy.rewrite.cilium import Options, rewrite_message
-from cilium_proxy.testing.vectors import http_proxy, tcp_contexts
+from cilium_proxy.api import from_dict, messages, pack, serialise, unpack
+from cilium_proxy.testing.vectors import http_proxy, relayed_proxy
 from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS, http_message
 from cilium_proxy.testing.vectors.http_listener import chain, connection_manager, listener, tcp_proxy
 from cilium_proxy.testing.vectors.http_proxy import HOSTS, PATIENCE, POLICIES, VectorProxy, families
@@ -76,16 +75,11 @@ class TcpCase:
 
     async def run(self) -> None:
         """Starts the proxy and runs the steps until one fails: the others build on it."""
-        limits = self.case.get("connection_buffer_limits", {})
-        options = {"per_connection_buffer_limit_bytes": limits["upstream"]} if limits else {}
         try:
-            async with http_proxy.start(
-                lambda log: [self._listener(log, limits.get("downstream"))],
-                lambda _log: [self._cluster(options)],
-            ) as proxy:
+            async with self._proxy() as proxy:
                 hosts = [{"policy": SOURCE_INGRESS, "host_addresses": [self.ip]}]
                 await proxy.publish(HOSTS, http_proxy.hosts(hosts))
-                refused = await proxy.publish(POLICIES, http_proxy.policies(self.policies))
+                refused = await proxy.publish(POLICIES, http_proxy.policies(self.policies)) or await self._rest(proxy)
                 if refused is not None:
                     self.result.failures.append(Failure(0, "policy", "accept", refused))
                     return
@@ -104,19 +98,33 @@ class TcpCase:
                 await peer.close()
             self.server.close()
 
-    def _listener(self, log: Path, limit: int | None) -> Any:
+    def _proxy(self) -> contextlib.AbstractAsyncContextManager[VectorProxy]:
+        return http_proxy.start(lambda log: [self._listener(log)], lambda _log: [self._cluster()])
+
+    async def _rest(self, _proxy: VectorProxy) -> str | None:
+        """Brings what the proxy needs beside hosts and policies; why it is refused."""
+        return None
+
+    def _listener(self, log: Path) -> Any:
         ingress = bool(self.case.get("is_ingress"))
         local = {"endpoint_ip": self.ip, "port": self.upstream_port} | ({} if ingress else {"destination_ip": self.ip})
         metadata = {"is_ingress": ingress, "use_nphds": True, "local_endpoint": local}
         made = listener((self.ip, self.port), metadata, chain(self._last(log), log))
-        if limit:
-            made.per_connection_buffer_limit_bytes.value = limit
+        if self._limits:
+            made.per_connection_buffer_limit_bytes.value = self._limits["downstream"]
         return made
+
+    @property
+    def _limits(self) -> Json:
+        """Sizes of buffers, if the case gives any."""
+        return self.case.get("connection_buffer_limits") or {}
 
     def _last(self, _log: Path) -> Any:
         return tcp_proxy(self.cluster)
 
-    def _cluster(self, options: Json) -> Json:
+    def _cluster(self, **options: Any) -> Json:
+        if self._limits:
+            options["per_connection_buffer_limit_bytes"] = self._limits["upstream"]
         return http_proxy.cluster(self.cluster, (self.ip, self.upstream_port), **options)
 
     def _upstream(self, connection: socket.socket) -> Peer | TlsPeer:
@@ -224,7 +232,7 @@ class TcpCase:
 
 
 class TlsCase(TcpCase):
-    """A case with the policy's TLS towards the upstream, and towards a client that speaks it."""
+    """A case with TLS of the policy's: towards the upstream, and towards a client that speaks it."""
 
     cluster = "tls-cluster"
 
@@ -232,17 +240,36 @@ class TlsCase(TcpCase):
         self.certificates = Certificates(self.directory)
         return self.certificates.replaced(policies)
 
-    @property
-    def _options(self) -> Options:
-        pem = self.certificates.pem
-        secrets = {
-            "tls-certs": {"certificate_chain": pem("proxy.pem"), "private_key": pem("proxy.key")},
-            "ca-certs": {"trusted_ca": pem("ca.pem")},
-        }
-        return Options(contexts=tcp_contexts.contexts(self.policies, secrets), privileged_sockets=False)
+    def _proxy(self) -> contextlib.AbstractAsyncContextManager[VectorProxy]:
+        return relayed_proxy.start()
 
-    def _listener(self, log: Path, limit: int | None) -> Any:
-        made = super()._listener(log, limit)
+    async def _rest(self, proxy: VectorProxy) -> str | None:
+        cluster = from_dict("envoy.config.cluster.v3.Cluster", self._cluster())
+        listener = self._listener(proxy.directory / http_proxy.LOG)
+        for url, resources in (
+            (relayed_proxy.SECRETS, self._secrets()),
+            (relayed_proxy.CLUSTERS, {cluster.name: serialise(cluster)}),
+            (relayed_proxy.LISTENERS, {listener.name: serialise(listener)}),
+        ):
+            refused = await proxy.publish(url, resources)
+            if refused is not None:
+                return refused
+        return None
+
+    def _secrets(self) -> dict[str, bytes]:
+        pem = self.certificates.pem
+        certificate = {
+            "certificate_chain": {"inline_string": pem("proxy.pem")},
+            "private_key": {"inline_string": pem("proxy.key")},
+        }
+        made = {
+            "tls-certs": {"tls_certificate": certificate},
+            "ca-certs": {"validation_context": {"trusted_ca": {"inline_string": pem("ca.pem")}}},
+        }
+        return {name: http_proxy.secret(name, **secret) for name, secret in made.items()}
+
+    def _listener(self, log: Path) -> Any:
+        made = super()._listener(log)
         # As an agent's: the wrapper is the socket of connections in which the inspector found TLS.
         carried: Any = unpack(made.listener_filters[0].typed_config)
         value: Any = unpack(carried.filter_config)
@@ -256,7 +283,6 @@ class TlsCase(TcpCase):
         tls.filter_chain_match.transport_protocol = "tls"
         tls.transport_socket.name = "cilium.tls_wrapper"
         tls.transport_socket.typed_config.CopyFrom(pack(messages("cilium.DownstreamTlsWrapperContext")()))
-        rewrite_message(made, self._options)
         return made
 
     @staticmethod
@@ -265,12 +291,9 @@ class TlsCase(TcpCase):
         inspector = {"name": "tls_inspector", "typed_config": {"@type": f"type.googleapis.com/{_INSPECTOR}"}}
         made.listener_filters.insert(0, from_dict("envoy.config.listener.v3.ListenerFilter", inspector))
 
-    def _cluster(self, options: Json) -> Json:
+    def _cluster(self, **options: Any) -> Json:
         wrapper = {"@type": "type.googleapis.com/cilium.UpstreamTlsWrapperContext"}
-        socket_options = {"transport_socket": {"name": "cilium.tls_wrapper", "typed_config": wrapper}}
-        made = from_dict("envoy.config.cluster.v3.Cluster", super()._cluster({**options, **socket_options}))
-        rewrite_message(made, self._options)
-        return to_dict(made)
+        return super()._cluster(transport_socket={"name": "cilium.tls_wrapper", "typed_config": wrapper}, **options)
 
     def _upstream(self, connection: socket.socket) -> Peer | TlsPeer:
         return TlsPeer(connection, self.certificates.server("upstream"))
@@ -292,13 +315,13 @@ class TlsHttpCase(TlsCase):
         made.route_config.virtual_hosts[0].routes[0].route.cluster = self.cluster
         return made
 
-    def _cluster(self, options: Json) -> Json:
+    def _cluster(self, **options: Any) -> Json:
         http = {
             "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
             "upstream_http_protocol_options": {"auto_sni": True, "auto_san_validation": True},
             "explicit_http_config": {"http_protocol_options": {}},
         }
-        return super()._cluster({**options, "typed_extension_protocol_options": {_HTTP_OPTIONS: http}})
+        return super()._cluster(typed_extension_protocol_options={_HTTP_OPTIONS: http}, **options)
 
     async def _step(self, proxy: VectorProxy, step: Json) -> tuple[str, str] | None:
         if step.get("do") == "http_request":

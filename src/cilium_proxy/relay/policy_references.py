@@ -1,0 +1,79 @@
+"""What a policy refers to and does not hold: secrets, and TLS contexts that Envoy must have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from cilium_proxy.api import messages, serialise
+from cilium_proxy.rewrite.cilium import Side
+from cilium_proxy.rewrite.cilium.tls_context import TlsContext
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A TLS context on one side."""
+
+    side: Side
+    context: TlsContext
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Names of the SDS secrets that a policy names, those of its TLS contexts included, and the contexts it uses."""
+
+    secrets: frozenset[str] = frozenset()
+    uses: frozenset[Use] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.secrets or self.uses)
+
+
+def references(policy: bytes) -> References:
+    """Those of a serialised `cilium.NetworkPolicy`. One that does not parse has none."""
+    try:
+        message = messages("cilium.NetworkPolicy").FromString(policy)
+    except DecodeError:
+        return References()
+    secrets: set[str] = set()
+    uses: set[Use] = set()
+    for side, rule in _rules(message):
+        if rule.HasField("downstream_tls_context"):
+            uses.add(Use(side, TlsContext.of(rule.downstream_tls_context)))
+        if rule.HasField("upstream_tls_context"):
+            uses.add(Use("upstream", TlsContext.of(rule.upstream_tls_context)))
+        for http in rule.http_rules.http_rules:
+            secrets.update(match.value_sds_secret for match in http.header_matches if match.value_sds_secret)
+    discovered = (name for use in uses for name in use.context.discovered)
+    return References(frozenset(secrets).union(discovered), frozenset(uses))
+
+
+def _rules(policy: Any) -> Iterator[tuple[Side, Any]]:
+    sides: tuple[tuple[Side, Any], ...] = (
+        ("ingress", policy.ingress_per_port_policies),
+        ("egress", policy.egress_per_port_policies),
+    )
+    for side, direction in sides:
+        for port in direction:
+            for rule in port.rules:
+                yield side, rule
+
+
+def for_module(secrets: Mapping[str, bytes], names: frozenset[str]) -> dict[str, bytes]:
+    """Those of the serialised secrets that policies name and the module may have: generic ones, given inline.
+
+    Keys and certificates stay between the agent and Envoy.
+    """
+    return {name: secret for name in sorted(names & secrets.keys()) if (secret := _generic(secrets[name]))}
+
+
+def _generic(secret: bytes) -> bytes | None:
+    try:
+        message = messages("envoy.extensions.transport_sockets.tls.v3.Secret").FromString(secret)
+    except DecodeError:
+        return None
+    source = message.generic_secret.secret.WhichOneof("specifier")
+    return serialise(message) if source in ("inline_bytes", "inline_string") else None
