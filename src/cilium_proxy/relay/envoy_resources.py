@@ -22,10 +22,13 @@ class EnvoyResources:
     """Rewrites what the agent sends and offers it to Envoy.
 
     `clusters` are of the bootstrap, in the agent's form: no cluster of the agent takes their place. They are offered at
-    once, since listeners refer to them.
+    once, since listeners refer to them; to an Envoy that goes on with what it has (`anew` is false), along with the
+    agent's, since it would lose those.
     """
 
-    def __init__(self, cache: ResourceCache, options: Options, clusters: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, cache: ResourceCache, options: Options, clusters: Mapping[str, bytes], *, anew: bool = True
+    ) -> None:
         self._cache = cache
         self._held = defaultdict[str, list[HeldType]](list)
         self._own_secrets: Mapping[str, bytes] = {}
@@ -37,7 +40,8 @@ class EnvoyResources:
             bootstrap = HeldType(CLUSTERS, options)
             bootstrap.take(Update(type_url=CLUSTERS, version="", resources=dict(clusters)), frozenset())
             self._held[CLUSTERS] = [HeldType(CLUSTERS, options), bootstrap]
-            self._offer(CLUSTERS, "0")
+            if anew:
+                self._offer(CLUSTERS, "0")
 
     @property
     def secrets(self) -> Mapping[str, bytes]:

@@ -47,17 +47,23 @@ class Forwarder:
 
     Policies, hosts and the secrets policies name go to the module, all else to Envoy, and the TLS contexts of policies
     to both. `subscribe` asks the agent for resources by type and names. `clusters` are those of the bootstrap that
-    have such contexts.
+    have such contexts. `anew`: no Envoy goes on with what it has.
     """
 
     def __init__(
-        self, channel: PolicyChannel, cache: ResourceCache, options: Options, clusters: Mapping[str, bytes]
+        self,
+        channel: PolicyChannel,
+        cache: ResourceCache,
+        options: Options,
+        clusters: Mapping[str, bytes],
+        *,
+        anew: bool = True,
     ) -> None:
         self.counts: dict[str, Counts] = {}
         self.subscribe: Subscribe = lambda _url, _names: None
         self._channel = channel
         self._cache = cache
-        self._envoy = EnvoyResources(cache, options, clusters)
+        self._envoy = EnvoyResources(cache, options, clusters, anew=anew)
         self.placement = TlsPlacement(channel, cache, self._envoy, secret_source())
         # Names that Envoy's streams asked for; those of a gone Envoy are kept for the one that follows it.
         self._wanted: dict[str, frozenset[str]] = {}

@@ -108,12 +108,13 @@ class Agent:
         self._bpf_roots = tuple(bpf_roots or ())
         self.channel = PolicyChannel(directory / _POLICY, required=(POLICIES,))
         self.cache = ResourceCache()
-        self.forwarder = Forwarder(self.channel, self.cache, self._options, bootstrap.policy_clusters)
         envoys = Record(directory / record.FILE)
+        goes_on = envoys.is_alive()
+        self.forwarder = Forwarder(self.channel, self.cache, self._options, bootstrap.policy_clusters, anew=not goes_on)
         self.client = AgentClient(
             *(bootstrap.agent_socket, _node(bootstrap, arguments), bootstrap.transport, self.forwarder),
             # An Envoy that goes on must not lose what an incomplete state lacks.
-            whole=envoys.is_alive(),
+            whole=goes_on,
         )
         self.forwarder.subscribe = self.client.subscribe
         self._xds = XdsServer(directory / _XDS, self.cache)
