@@ -204,6 +204,8 @@ impl Connection {
         let half = &mut self.halves[usize::from(reply)];
         half.need = 0;
         let mut failure = None;
+        // Injected since bytes were taken: a parser that takes none could go on forever.
+        let mut injected = 0;
         loop {
             let mut context = Context {
                 info: &self.info,
@@ -221,19 +223,25 @@ impl Connection {
                     return Err("the parser returned an operation on 0 bytes".into());
                 }
                 Op::Pass(count) => {
+                    injected = 0;
                     let now = count.min(rest.len());
                     output.pass(&rest[..now]);
                     rest = &rest[now..];
                     half.pass = count - now;
                 }
                 Op::Drop(count) => {
+                    injected = 0;
                     let now = count.min(rest.len());
                     output.change();
                     rest = &rest[now..];
                     half.drop = count - now;
                 }
                 Op::Inject(count) => match self.inject[usize::from(reply)].drain(count) {
-                    Some(bytes) => output.insert(&bytes),
+                    Some(bytes) if injected + count <= self.limits.injected => {
+                        injected += count;
+                        output.insert(&bytes);
+                    }
+                    Some(_) => return Err(format!("more than {} bytes to inject", self.limits.injected)),
                     None => return Err("the parser injects more bytes than it has".into()),
                 },
                 Op::More(count) => {

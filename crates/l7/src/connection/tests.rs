@@ -93,3 +93,21 @@ fn what_was_decided_is_taken_without_the_parser_but_for_its_last_byte() {
     assert_eq!(feed(&mut blocks, false, b"5678"), Ok(Forward::Unchanged));
     assert_eq!(blocks.decided(false), 0);
 }
+
+/// Injects without end, taking nothing.
+struct Fountain;
+
+impl Parser for Fountain {
+    fn on_data(&mut self, context: &mut Context<'_>, reply: bool, _end_stream: bool, _data: &[u8]) -> Op {
+        context.inject(reply, b"drop");
+        Op::Inject(4)
+    }
+}
+
+#[test]
+fn a_parser_that_injects_without_end_closes() {
+    let limits = Limits { injected: 1000, ..Limits::default() };
+    let mut fountain = Connection::with_parser("fountain", Box::new(Fountain), info(), limits);
+    let closed = feed(&mut fountain, false, b"a").unwrap_err();
+    assert_eq!(closed.reason, "fountain: more than 1000 bytes to inject");
+}
