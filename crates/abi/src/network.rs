@@ -47,6 +47,10 @@ pub trait NetworkFilter {
     fn on_scheduled(&self, connection: &mut Connection<'_>, event: u64) {
         let _ = (connection, event);
     }
+
+    /// The connection was closed, by whomever; may come within one of the filter's own calls to Envoy. A [`Scheduler`] that
+    /// another thread uses must be dropped here.
+    fn on_closed(&self) {}
 }
 
 /// Whether the next filter is called.
@@ -76,7 +80,12 @@ const ABORT_RESET: u32 = 4;
 /// `SocketOption::STATE_PREBIND`.
 const PREBIND: u32 = 0;
 
-/// Posts events to one filter, on its worker. It is to be dropped before the filter's worker ends.
+/// `ConnectionEvent::RemoteClose` and `ConnectionEvent::LocalClose`.
+const CLOSES: [u32; 2] = [0, 1];
+
+/// Posts events to one filter, on its worker. It is to be dropped before the filter's worker ends. On other threads than the
+/// worker it may be used until [`NetworkFilter::on_closed`] only: Envoy keeps the filter during [`Scheduler::commit`], and
+/// would destroy it on that thread if the worker gave it up meanwhile.
 pub struct Scheduler {
     envoy: Envoy,
 }
@@ -310,7 +319,13 @@ extern "C" fn envoy_dynamic_module_on_network_filter_destroy(filter: *const c_vo
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_network_filter_event(_: Envoy, _: *const c_void, _: u32) {}
+extern "C" fn envoy_dynamic_module_on_network_filter_event(_: Envoy, filter: *const c_void, event: u32) {
+    if CLOSES.contains(&event) {
+        // SAFETY: the pointer is the one `new` returned, on the same worker.
+        let filter = unsafe { object::<dyn NetworkFilter>(filter) };
+        guarded("network filter", || filter.on_closed(), || ());
+    }
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_network_filter_scheduled(envoy: Envoy, filter: *const c_void, event: u64) {

@@ -122,4 +122,11 @@ impl Connection<'_> {
         // SAFETY: `self.envoy` is live during the call. The result only tells whether anything changed.
         let _ = unsafe { raw::network::read_disable(self.envoy, stop) };
     }
+
+    /// Puts off the end of the connection while the filter holds bytes back, or no longer. Bytes can be injected towards
+    /// the client all the while. Only where Envoy's runtime feature `connection_close_through_filter_manager` is on.
+    pub fn hold_close(&mut self, hold: bool) {
+        // SAFETY: takes a flag only, the connection is live.
+        unsafe { raw::network::disable_close(self.envoy, hold) };
+    }
 }

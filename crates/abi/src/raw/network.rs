@@ -43,6 +43,8 @@ unsafe extern "C" {
     pub(crate) fn enable_half_close(filter: Envoy, enabled: bool);
     #[link_name = "envoy_dynamic_module_callback_network_filter_read_disable"]
     pub(crate) fn read_disable(filter: Envoy, disabled: bool) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_network_filter_disable_close"]
+    pub(crate) fn disable_close(filter: Envoy, disabled: bool);
     #[link_name = "envoy_dynamic_module_callback_network_filter_get_read_buffer_chunks_size"]
     pub(crate) fn read_chunks_size(filter: Envoy) -> usize;
     #[link_name = "envoy_dynamic_module_callback_network_filter_get_read_buffer_chunks"]
