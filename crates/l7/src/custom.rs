@@ -1,19 +1,13 @@
-//! Protocols from outside of this crate: their parsers, and rules that only they can match.
+//! Protocols from outside of this crate: rules that only they can match.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use crate::info::ConnectionInfo;
-use crate::parser::Parser;
-
 /// A protocol that this crate does not have.
-pub trait Protocol: Send + Sync {
+pub trait Protocol: Debug + Send + Sync {
     /// Compiles one rule of a policy. The error says what is wrong with it; unknown keys are.
     fn compile(&self, fields: &BTreeMap<String, String>) -> Result<Box<dyn CustomRule>, String>;
-
-    /// Makes the parser of a new connection, or says why there is none.
-    fn parser(&self, info: &ConnectionInfo) -> Result<Box<dyn Parser>, String>;
 }
 
 /// A rule of such a protocol.

@@ -147,7 +147,8 @@ impl Instance {
         let info = &slot.info;
         let direction = if info.ingress { Direction::Ingress } else { Direction::Egress };
         let port = self.policies.policy(&info.policy_name, false).port(direction, info.port);
-        let asker = Asker { parser: &slot.name, proxy_id: 0, remote: info.remote_id(), server_name: "" };
+        let asker =
+            Asker { parser: &slot.name, proxy_id: 0, remote: info.remote_id(), server_name: "", protocol: None };
         let rules = PortRules::new(port, &info.policy_name, asker);
         let decide = |request: &Request<'_>| rules.decide(port, request);
         let mut records: Vec<Record> = Vec::new();

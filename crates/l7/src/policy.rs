@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use cilium_policy::{GenericRule, L7Candidate, L7RuleSet, PortPolicy};
 
+use crate::custom::Protocol;
 use crate::request::{Decision, Request};
-use crate::rules::{self, CompiledRules, RuleSet, RulesError, compile_rules};
+use crate::rules::{self, CompiledRules, RuleSet, RulesError, compile_custom, compile_rules};
 use crate::{mongo, mysql};
 
 /// What a port says to the messages of a connection. To be made anew when the policy changes.
@@ -26,6 +27,8 @@ pub struct Asker<'a> {
     pub remote: u32,
     /// Server name of a TLS client; empty without.
     pub server_name: &'a str,
+    /// The parser's protocol, if it comes from outside of this crate.
+    pub protocol: Option<&'a dyn Protocol>,
 }
 
 enum Answer {
@@ -39,12 +42,12 @@ impl PortRules {
     /// Compiles the rules of a port; `endpoint` is in the sentence of [`Self::problem`].
     #[must_use]
     pub fn new(port: PortPolicy<'_>, endpoint: &str, asker: Asker<'_>) -> Self {
-        let Asker { parser, proxy_id, remote, server_name } = asker;
+        let Asker { proxy_id, remote, server_name, .. } = asker;
         let verdict = port.network(proxy_id, remote, server_name);
         let answer = if verdict.allowed {
             match port.l7_rules(proxy_id, remote) {
                 Some(candidates) if !port.allows_everything() => {
-                    Rules::new(parser, candidates).map_or_else(Answer::Nothing, Answer::By)
+                    Rules::new(asker, candidates).map_or_else(Answer::Nothing, Answer::By)
                 }
                 // Allowed without an entry: there is no policy, and egress is allowed then.
                 _ => Answer::Everything,
@@ -104,8 +107,8 @@ enum Effect {
 
 impl Rules {
     /// Compiles the rules for a parser, or says why one of them cannot be checked by it.
-    fn new<'a>(parser: &str, candidates: impl Iterator<Item = L7Candidate<'a>>) -> Result<Self, String> {
-        let rules = candidates.map(|candidate| Rule::new(parser, &candidate)).collect::<Result<_, _>>()?;
+    fn new<'a>(asker: Asker<'_>, candidates: impl Iterator<Item = L7Candidate<'a>>) -> Result<Self, String> {
+        let rules = candidates.map(|candidate| Rule::new(asker, &candidate)).collect::<Result<_, _>>()?;
         Ok(Self { rules })
     }
 
@@ -156,17 +159,18 @@ fn allowed(tier: &[Rule], request: &Request<'_>) -> Option<Decision> {
 }
 
 impl Rule {
-    fn new(parser: &str, candidate: &L7Candidate<'_>) -> Result<Self, String> {
+    fn new(asker: Asker<'_>, candidate: &L7Candidate<'_>) -> Result<Self, String> {
         let effect = match candidate.pass_below {
             _ if candidate.deny => Effect::Deny,
             Some(limit) => Effect::Pass(limit),
-            None => payload(parser, candidate)?,
+            None => payload(asker, candidate)?,
         };
         Ok(Self { precedence: candidate.precedence, name: candidate.name.map(Into::into), effect })
     }
 }
 
-fn payload(parser: &str, candidate: &L7Candidate<'_>) -> Result<Effect, String> {
+fn payload(asker: Asker<'_>, candidate: &L7Candidate<'_>) -> Result<Effect, String> {
+    let Asker { parser, protocol, .. } = asker;
     let any = matches!(candidate.rules, L7RuleSet::Any);
     if candidate.l7_proto != parser && !(any && candidate.l7_proto.is_empty()) {
         return Err(match candidate.l7_proto {
@@ -174,7 +178,13 @@ fn payload(parser: &str, candidate: &L7Candidate<'_>) -> Result<Effect, String> 
             other => format!("a rule wants the parser {other}, where another wants {parser}"),
         });
     }
-    let compiled = |set| compile_rules(parser, set).map_err(|error: RulesError| error.to_string());
+    let compiled = |set| {
+        let compiled = match protocol {
+            Some(protocol) => compile_custom(parser, protocol, set),
+            None => compile_rules(parser, set),
+        };
+        compiled.map_err(|error: RulesError| error.to_string())
+    };
     let (denying, allowing) = match candidate.rules {
         L7RuleSet::Any => (CompiledRules::default(), CompiledRules::default()),
         L7RuleSet::Http => return Err(format!("a rule has HTTP rules, which {parser} cannot check")),

@@ -1,6 +1,11 @@
+use std::any::Any;
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::custom::CustomRule;
 
 const PARSER: &str = "test.headerparser";
+const ASKER: Asker<'_> = Asker { parser: PARSER, proxy_id: 0, remote: 1, server_name: "", protocol: None };
 
 fn prefixed(prefix: &str) -> GenericRule {
     GenericRule { fields: [("prefix".to_owned(), prefix.to_owned())].into(), ..GenericRule::default() }
@@ -15,7 +20,7 @@ fn allow(rules: &[GenericRule]) -> L7RuleSet<'_> {
 }
 
 fn allows(candidates: &[L7Candidate<'_>], line: &[u8]) -> bool {
-    let rules = Rules::new(PARSER, candidates.iter().copied()).unwrap_or_else(|error| panic!("{error}"));
+    let rules = Rules::new(ASKER, candidates.iter().copied()).unwrap_or_else(|error| panic!("{error}"));
     rules.decide(&Request::Header(line)).allowed
 }
 
@@ -66,11 +71,11 @@ fn rules_that_the_parser_cannot_check_are_refused() {
     for candidate in
         [candidate(0, allow(&unknown)), candidate(0, allow(&metadata)), candidate(0, L7RuleSet::Http), kafka]
     {
-        assert!(Rules::new(PARSER, [candidate].into_iter()).is_err(), "{candidate:?}");
+        assert!(Rules::new(ASKER, [candidate].into_iter()).is_err(), "{candidate:?}");
     }
     let rules = [prefixed("a")];
     let nobodys = L7Candidate { l7_proto: "", ..candidate(0, allow(&rules)) };
-    assert!(Rules::new(PARSER, [nobodys].into_iter()).is_err());
+    assert!(Rules::new(ASKER, [nobodys].into_iter()).is_err());
 }
 
 #[test]
@@ -82,6 +87,32 @@ fn a_rule_without_parser_allows_every_message() {
 #[test]
 fn the_rule_that_decided_is_named() {
     let named = L7Candidate { name: Some("lines"), ..candidate(0, L7RuleSet::Any) };
-    let rules = Rules::new(PARSER, [named].into_iter()).unwrap_or_else(|error| panic!("{error}"));
+    let rules = Rules::new(ASKER, [named].into_iter()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(rules.decide(&Request::Header(b"a")).rule.as_deref(), Some("lines"));
+}
+
+/// A protocol whose rules match everything.
+#[derive(Debug)]
+struct Anything;
+
+impl Protocol for Anything {
+    fn compile(&self, fields: &BTreeMap<String, String>) -> Result<Box<dyn CustomRule>, String> {
+        if fields.is_empty() { Ok(Box::new(Self)) } else { Err("unknown key".to_owned()) }
+    }
+}
+
+impl CustomRule for Anything {
+    fn matches(&self, _message: &dyn Any) -> Option<bool> {
+        Some(true)
+    }
+}
+
+#[test]
+fn a_protocol_from_outside_checks_its_own_rules() {
+    let asker = Asker { protocol: Some(&Anything), ..ASKER };
+    let rules = [GenericRule::default()];
+    let rules = Rules::new(asker, [candidate(0, allow(&rules))].into_iter()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(rules.decide(&Request::Custom(&())).allowed);
+    let unknown = [prefixed("a")];
+    assert!(Rules::new(asker, [candidate(0, allow(&unknown))].into_iter()).is_err());
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use cilium_abi::log::{Level, log};
 use cilium_channel::State;
-use cilium_l7::{Asker, Decision, Policy, PortRules, Request};
+use cilium_l7::{Asker, Decision, Policy, PortRules, Protocol, Request};
 use cilium_policy::{Direction, EndpointPolicy};
 
 use crate::enforced;
@@ -13,6 +13,8 @@ use crate::enforced;
 /// All policies that the messages of a connection are judged by.
 pub(super) struct Enforcement {
     pub(super) parser: String,
+    /// Of a parser from outside of `crates/l7`.
+    pub(super) protocol: Option<Arc<dyn Protocol>>,
     pub(super) proxy_id: u16,
     pub(super) allow_egress: bool,
     pub(super) server_name: String,
@@ -78,6 +80,7 @@ impl Enforcement {
 
     fn asker(&self, question: &Question) -> Asker<'_> {
         let Self { parser, proxy_id, server_name, .. } = self;
-        Asker { parser, proxy_id: *proxy_id, remote: question.remote, server_name }
+        let protocol = self.protocol.as_deref();
+        Asker { parser, proxy_id: *proxy_id, remote: question.remote, server_name, protocol }
     }
 }

@@ -257,6 +257,7 @@ impl Filter {
         };
         let enforcement = Enforcement {
             parser: parser.to_owned(),
+            protocol: None,
             proxy_id: context.proxy_id,
             allow_egress: context.allow_egress,
             server_name: connection.server_name().unwrap_or_default().to_owned(),

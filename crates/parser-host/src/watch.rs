@@ -1,0 +1,33 @@
+//! The thread that looks at the clock: it ends calls that take too long, and gives up on those that do not end.
+
+use std::time::Duration;
+
+use crate::clock::Finding;
+use crate::closed::{Cause, Closed};
+use crate::config::PREFIX;
+use crate::host::Shared;
+
+/// Between two attempts to end a call.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Works until the clock is stopped.
+pub(crate) fn watch(shared: &Shared) {
+    loop {
+        match shared.clock.look(shared.config.limits.grace) {
+            Finding::Stopped => return,
+            Finding::Nothing(pause) => std::thread::sleep(pause),
+            Finding::Late { call, name, session, limit } => {
+                shared.clock.interrupt(call);
+                if let Some(session) = session {
+                    let reason = format!("{PREFIX}{name}: a call took longer than {limit:?}");
+                    session.close(Closed::new(Cause::Time, reason));
+                }
+            }
+            Finding::Again(call) => {
+                shared.clock.interrupt(call);
+                std::thread::sleep(AGAIN);
+            }
+            Finding::Stuck(name) => shared.give_up(&name),
+        }
+    }
+}
