@@ -17,10 +17,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 LIBRARIES = {
     "lib_core.so": "_core.abi3.so",
     "libcilium_dynamic_modules.so": "_native/libcilium_dynamic_modules.so",
+    "libcilium_embed.so": "_native/libcilium_embed.so",
     "libcilium_sockets.so": "_native/libcilium_sockets.so",
     "cilium-envoy-launch": "_native/cilium-envoy-launch",
 }
-PACKAGES = ("cilium-python", "cilium-module", "cilium-sockets", "cilium-privileged")
+PACKAGES = ("cilium-python", "cilium-module", "cilium-embed", "cilium-sockets", "cilium-privileged")
 
 
 class NativeBuild(BuildHookInterface[Any]):
@@ -44,8 +45,8 @@ def build_native(root: Path) -> None:
     command = [cargo, "build", "--release", "--locked"]
     for package in PACKAGES:
         command += ["--package", package]
-    # Python extensions leave the interpreter's symbols open; cargo must know which Python asks.
-    environment = {**os.environ, "PYO3_PYTHON": sys.executable}
+    # The symbols of the interpreter stay open: whichever Python loads the libraries has them.
+    environment = {**os.environ, "PYO3_PYTHON": sys.executable, "PYO3_BUILD_EXTENSION_MODULE": "1"}
     if subprocess.run(command, cwd=root, env=environment).returncode != 0:
         sys.exit("building cilium-proxy failed: cargo's messages are above")
     target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target")) / "release"

@@ -7,3 +7,6 @@ DIRECTORY = Path(__file__).resolve().parent
 
 MODULE = "cilium_dynamic_modules"
 """Name of the dynamic module; its file is `lib<name>.so` in `DIRECTORY`."""
+
+EMBED = DIRECTORY / "libcilium_embed.so"
+"""What the module loads to run parsers written in Python."""
