@@ -85,9 +85,9 @@ class Agent:
     def http(self, ingress):
         """Redirect listener for HTTP rules."""
         direction = "ingress" if ingress else "egress"
-        raw = {"filters": [_network(), self._manager(direction)]}
+        raw = {"filters": [network(), self._manager(direction)]}
         tls = _wrapped(
-            {"filter_chain_match": {"transport_protocol": "tls"}}, _network(), self._manager(direction, "-tls")
+            {"filter_chain_match": {"transport_protocol": "tls"}}, network(), self._manager(direction, "-tls")
         )
         return self.redirect(f"cilium-http-{direction}", [raw, tls], ingress)
 
@@ -96,22 +96,20 @@ class Agent:
         chains = [
             {
                 "filter_chain_match": {"transport_protocol": "raw_buffer"},
-                "filters": [self._logged(), _tcp("ingress-cluster")],
+                "filters": [self._logged(), tcp("ingress-cluster")],
             },
-            _wrapped(
-                {"filter_chain_match": {"transport_protocol": "tls"}}, self._logged(), _tcp("ingress-cluster-tls")
-            ),
+            _wrapped({"filter_chain_match": {"transport_protocol": "tls"}}, self._logged(), tcp("ingress-cluster-tls")),
         ]
         return self.redirect(name, chains, ingress=True)
 
     def _logged(self):
-        return _network(access_log_path=self.access_log)
+        return network(access_log_path=self.access_log)
 
     def tcp(self, name="cilium-tls-egress"):
         """Redirect listener for TLS interception and for L7 parsers."""
         parsers = {"access-log-path": "/var/run/cilium/access_log.sock", "xds-path": "/var/run/cilium/xds.sock"}
-        plain = _network(proxylib="libcilium.so", proxylib_params=parsers)
-        logged = _network(access_log_path="/var/run/cilium/access_log.sock")
+        plain = network(proxylib="libcilium.so", proxylib_params=parsers)
+        logged = network(access_log_path="/var/run/cilium/access_log.sock")
         mysql = extension("envoy.filters.network.mysql_proxy", MYSQL.rpartition("/")[2], stat_prefix="mysql")
         mongo = extension(
             "envoy.filters.network.mongo_proxy",
@@ -120,12 +118,12 @@ class Agent:
             emit_dynamic_metadata=True,
         )
         chains = [
-            {"filter_chain_match": {"transport_protocol": "raw_buffer"}, "filters": [plain, _tcp("egress-cluster")]},
-            _wrapped({"filter_chain_match": {"transport_protocol": "tls"}}, plain, _tcp("egress-cluster-tls")),
+            {"filter_chain_match": {"transport_protocol": "raw_buffer"}, "filters": [plain, tcp("egress-cluster")]},
+            _wrapped({"filter_chain_match": {"transport_protocol": "tls"}}, plain, tcp("egress-cluster-tls")),
         ]
         for filter_ in (mysql, mongo):
             match = {"transport_protocol": "raw_buffer", "application_protocols": [filter_["name"]]}
-            chains.append({"filter_chain_match": match, "filters": [filter_, logged, _tcp("egress-cluster")]})
+            chains.append({"filter_chain_match": match, "filters": [filter_, logged, tcp("egress-cluster")]})
         return self.redirect(name, chains, ingress=False)
 
     def _manager(self, direction, suffix=""):
@@ -174,7 +172,7 @@ class Agent:
     def passthrough(self, server_name="foo.com"):
         """The listener of a Gateway that passes TLS on."""
         match = {"transport_protocol": "tls", "server_names": [server_name]}
-        chain = {"filter_chain_match": match, "filters": [_network(), _tcp(SERVICE)]}
+        chain = {"filter_chain_match": match, "filters": [network(), tcp(SERVICE)]}
         return self._balancing("default/cilium-gateway-my-gateway/listener", [chain])
 
     def routes(self, name="listener-insecure", path="/bar"):
@@ -229,7 +227,7 @@ class Agent:
             rds={"config_source": self.source, "route_config_name": f"default/cilium-gateway-my-gateway/{routes}"},
             common_http_protocol_options={"max_stream_duration": "0s"},
         )
-        return {"filter_chain_match": {"transport_protocol": protocol}, "filters": [_network(), manager]}
+        return {"filter_chain_match": {"transport_protocol": protocol}, "filters": [network(), manager]}
 
     def _balancing(self, name, chains):
         metadata = self.metadata(
@@ -360,11 +358,13 @@ def _address(host, port):
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _network(**fields):
+def network(**fields):
+    """`cilium.network`."""
     return extension("cilium.network", "cilium.NetworkFilter", **fields)
 
 
-def _tcp(cluster):
+def tcp(cluster):
+    """A TCP proxy."""
     return extension(
         "envoy.filters.network.tcp_proxy", _NETWORK + "tcp_proxy.v3.TcpProxy", cluster=cluster, stat_prefix="tcp_proxy"
     )

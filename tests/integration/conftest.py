@@ -11,6 +11,7 @@ from tests.integration.addresses import free_port, needs_ipv6
 from tests.integration.files import Files
 from tests.integration.plane import ControlPlane
 from tests.integration.proxy import Proxy
+from tests.integration.robot import Robot
 
 from cilium_proxy.api import to_dict
 from cilium_proxy.rewrite.standalone import Bootstrap, bootstrap
@@ -50,6 +51,13 @@ def backend():
     for process, _ in started.values():
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def robot():
+    robot = Robot()
+    yield robot
+    robot.server.close()
 
 
 @pytest.fixture

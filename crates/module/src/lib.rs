@@ -5,7 +5,7 @@
 //! share: `metadata` (the decisions of `bpf_metadata`, without Envoy), `identities` (where they come from), `target` and
 //! `balanced` (what policy is asked about), `known` (what the network filter leaves for the HTTP filter), `tls_choice`
 //! and `tls_hold` (how connections are carried, and what they wait for), `enforced` (the state they read), `log`
-//! (entries), `timer`.
+//! (entries), `python` (the host of parsers written in Python), `timer`.
 
 #![deny(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod l7policy;
 mod log;
 mod metadata;
 mod network;
+mod python;
 mod target;
 mod timer;
 mod tls_choice;
@@ -56,7 +57,7 @@ impl Module for Cilium {
         envoy: &NetworkFilterConfig,
     ) -> Result<Box<dyn NetworkFilterFactory>, ConfigError> {
         match name {
-            "cilium.network" => Ok(Box::new(network::Factory::new(config)?)),
+            "cilium.network" => Ok(Box::new(network::Factory::new(config, envoy)?)),
             "cilium.network.websocket.client" => Ok(Box::new(websocket::Factory::client(config, envoy)?)),
             "cilium.network.websocket.server" => Ok(Box::new(websocket::Factory::server(config, envoy)?)),
             _ => Err(unknown("network filter", name)),

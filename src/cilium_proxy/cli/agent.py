@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cilium_proxy.supervisor.agent_arguments import AgentArguments
 
 BPF_ROOTS = "CILIUM_PROXY_BPF_ROOTS"
+PARSERS = "CILIUM_PROXY_PARSERS"
 DEFAULT_CONFIG = Path("/var/run/cilium/envoy/bootstrap-config.json")
 
 
@@ -56,7 +57,9 @@ def command(
 
     ENVOY_ARGUMENTS are passed on to Envoy: `cilium-proxy agent -- --log-level debug`.
 
-    BPF maps are opened below /sys/fs/bpf, or the directories in CILIUM_PROXY_BPF_ROOTS, separated by colons.
+    BPF maps are opened below /sys/fs/bpf, or the directories in CILIUM_PROXY_BPF_ROOTS, separated by colons. Parsers
+    written in Python are run from the directories in CILIUM_PROXY_PARSERS, separated by colons, and otherwise not at
+    all.
 
     Exit codes: 0 stopped, 1 Envoy does not start or privileges are missing, 2 the bootstrap cannot be used.
     """
@@ -77,7 +80,7 @@ def run(
     """Runs the proxy; returns the exit code."""
     from cilium_proxy.rewrite.cilium import Options, RewriteError
     from cilium_proxy.rewrite.cilium.bootstrap import BootstrapError
-    from cilium_proxy.supervisor import agent, state_directory
+    from cilium_proxy.supervisor import agent, embedding, state_directory
     from cilium_proxy.supervisor.command import BPF_ROOT, MissingError
     from cilium_proxy.supervisor.supervisor import StartError
 
@@ -86,7 +89,8 @@ def run(
     try:
         if arguments.information:
             _become(arguments, None)
-        options = Options(privileged_sockets=not unprivileged)
+        parsers = [Path(directory) for directory in os.environ.get(PARSERS, "").split(":") if directory]
+        options = Options(privileged_sockets=not unprivileged, python_parsers=embedding.of_directories(parsers))
         bootstrap = _read(arguments)
         directory = state_dir or state_directory.default(arguments.config or DEFAULT_CONFIG)
         if arguments.print_bootstrap:

@@ -15,6 +15,7 @@ from cilium_proxy.config.model import (
     HttpOptions,
     Identity,
     Listener,
+    Parsers,
     Protocol,
     SecretFile,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "HttpOptions",
     "Identity",
     "Listener",
+    "Parsers",
     "Protocol",
     "SecretFile",
     "load",

@@ -9,6 +9,7 @@ from typing import Literal
 from cilium_proxy.config.address import Address, parse_address
 from cilium_proxy.config.listeners import read_listeners
 from cilium_proxy.config.model import AccessLog, Config, Denied, EnvoyOptions, SecretFile
+from cilium_proxy.config.parsers import read_parsers
 from cilium_proxy.config.peers import check_addresses, read_endpoints, read_identities, read_namespaces
 from cilium_proxy.yaml import Fields, Mark, Problems, ProblemsError, Scalar, Value, read
 
@@ -75,6 +76,7 @@ def parse_config(document: Value, path: Path, problems: Problems | None = None) 
         denied=_denied(root),
         envoy=_envoy(root),
         secrets=_secrets(root, base),
+        parsers=read_parsers(root, base),
         places={**policies, "admin": root.where("admin")},
     )
     root.finish()

@@ -117,6 +117,15 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parsers:
+    """Where parsers written in Python are looked for, in order. `time_limit` in seconds, `memory_limit` in bytes."""
+
+    directories: tuple[Path, ...]
+    time_limit: float
+    memory_limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A valid proxy.yaml. Paths are absolute. `policies` are files, directories, globs; `namespaces` their labels.
 
@@ -136,6 +145,7 @@ class Config:
     denied: Denied
     envoy: EnvoyOptions
     secrets: tuple[SecretFile, ...] = ()
+    parsers: Parsers | None = None
     places: Mapping[str, Mark] = field(default_factory=dict)
 
     def endpoint(self, name: str) -> Endpoint:

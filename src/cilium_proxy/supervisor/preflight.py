@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cilium_proxy.config import Address, Config
+from cilium_proxy.supervisor import embedding
 from cilium_proxy.supervisor.command import MissingError, binary, module
 
 
@@ -27,6 +28,10 @@ def check(config: Config, *, addresses: bool = True) -> list[str]:
         else:
             if not _is_whole(path):
                 found.append(f"{path} is damaged: it is no complete ELF file; install the package it belongs to again")
+    try:
+        embedding.of_config(config)
+    except MissingError as error:
+        found.append(str(error))
     return found + (check_addresses(_addresses(config)) if addresses else [])
 
 

@@ -19,10 +19,11 @@ from cilium_proxy.relay.channel import HOSTS, POLICIES, PolicyChannel
 from cilium_proxy.relay.enforce import Enforcer, RefusedError
 from cilium_proxy.relay.resources import ResourceCache
 from cilium_proxy.relay.xds import XdsServer
+from cilium_proxy.rewrite.python_parsers import PythonParsers
 from cilium_proxy.rewrite.standalone import Bootstrap, bootstrap
 from cilium_proxy.sources.files import FilesError, FileSource
 from cilium_proxy.sources.snapshot import Snapshot
-from cilium_proxy.supervisor import record, state_directory
+from cilium_proxy.supervisor import embedding, record, state_directory
 from cilium_proxy.supervisor.command import envoy_command
 from cilium_proxy.supervisor.control import ControlServer
 from cilium_proxy.supervisor.envoy import Launch, RestartError
@@ -197,7 +198,7 @@ class Standalone:
 
     def _compare(self) -> None:
         """Which settings are other than those that Envoy runs with."""
-        names = ("admin", "concurrency", "envoy")
+        names = ("admin", "concurrency", "envoy", "parsers")
         self.needs_restart = [name for name in names if getattr(self.config, name) != getattr(self._started_with, name)]
 
     def _refused(self, problem: str) -> None:
@@ -217,7 +218,7 @@ class Standalone:
             if problems:
                 raise RestartError("\n".join(problems))
         command = envoy_command(
-            self._write_bootstrap(admin, instance(INSTANCE, generation)),
+            self._write_bootstrap(admin, instance(INSTANCE, generation), embedding.of_config(config)),
             concurrency=config.concurrency,
             log_level=config.envoy.log_level,
             drain_time=config.drain_time,
@@ -233,12 +234,13 @@ class Standalone:
         self._started_with = self._launched_with
         self._compare()
 
-    def _write_bootstrap(self, admin: Address | Path, name: str) -> Path:
+    def _write_bootstrap(self, admin: Address | Path, name: str, parsers: PythonParsers | None) -> Path:
         wanted = Bootstrap(
             xds_socket=self.directory / "xds.sock",
             policy_socket=self.directory / "policy.sock",
             admin=admin,
             instance=name,
+            python_parsers=parsers,
         )
         path = self.directory / "bootstrap.json"
         path.write_text(json.dumps(to_dict(bootstrap(wanted)), indent=2))

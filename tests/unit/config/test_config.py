@@ -35,6 +35,7 @@ concurrency: 2
 drain_time: 1s
 denied: {body: "No", reason_header: X-Reason}
 envoy: {log_level: off, extra_args: [--disable-hot-restart]}
+parsers: {directories: [parsers, /etc/parsers], time_limit: 250ms, memory_mib: 64}
 """
 
 
@@ -74,6 +75,9 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert (config.concurrency, config.drain_time) == (2, 1.0)
     assert (config.denied.body, config.denied.reason_header) == ("No", "x-reason")
     assert (config.envoy.log_level, config.envoy.extra_args) == ("off", ("--disable-hot-restart",))
+    assert config.parsers is not None
+    assert config.parsers.directories == (tmp_path / "parsers", Path("/etc/parsers"))
+    assert (config.parsers.time_limit, config.parsers.memory_limit) == (0.25, 64 << 20)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -82,6 +86,10 @@ def test_defaults(tmp_path: Path) -> None:
     assert str(config.admin) == "127.0.0.1:9901"
     assert (config.denied.body, config.denied.reason_header) == ("Access denied", None)
     assert (config.concurrency, config.drain_time, config.envoy.log_level) == (None, 5.0, "warning")
+    assert config.parsers is None
+    parsers = loaded(tmp_path, "parsers: {directories: [a]}\n").parsers
+    assert parsers is not None
+    assert (parsers.time_limit, parsers.memory_limit) == (1.0, 256 << 20)
 
 
 def test_access_log_and_admin_can_be_switched_off(tmp_path: Path) -> None:
@@ -138,6 +146,11 @@ def test_all_problems_are_reported_together_in_the_order_of_the_file(tmp_path: P
         ("identities: [{name: b, cidrs: [10.0.0.0/8], labels: {'reserved:earth': ''}}]", "not a reserved label"),
         ("identities: [{name: b, cidrs: [10.0.0.0/8], labels: {'reserved:host': '', a: b}}]", "stands alone"),
         ("identities: [{name: b}]", "identities[0].cidrs: is missing"),
+        ("parsers: {}", "parsers.directories: is missing"),
+        ("parsers: {directories: []}", "parsers.directories: is empty"),
+        ("parsers: {directories: [a], time_limit: 0}", "parsers.time_limit: "),
+        ("parsers: {directories: [a], memory_mib: 1}", "parsers.memory_mib: "),
+        ("parsers: {directories: [a], memory: 1}", "parsers.memory: unknown field"),
         ("endpoints: [{name: a, ips: [10.0.0.1], labels: {'reserved:host': ''}}]", "move it to `identities`"),
         ("endpoints: [{name: a, ips: [10.0.0.1], labels: {v: 1.10}}]", 'must be a string, not a number; write "1.10"'),
         ("endpoints: [{name: a, ips: [10.0.0.1], identity: 7}]", "7 is out of range; use 256 to 65535"),

@@ -12,6 +12,7 @@ from cilium_proxy.rewrite import dynamic_module
 from cilium_proxy.rewrite.cilium import Options, read_bootstrap
 from cilium_proxy.rewrite.cilium.bootstrap import BootstrapError
 from cilium_proxy.rewrite.instance import instance_of
+from cilium_proxy.rewrite.python_parsers import Embedding, PythonParsers
 
 AGENT, ADMIN, OURS = Path("/run/agent.sock"), Path("/run/admin.sock"), Path("/run/ours.sock")
 MODULE = api.messages("cilium_proxy.v1.ModuleBootstrap")(policy_socket="/run/policy.sock", instance="envoy")
@@ -140,3 +141,31 @@ def test_an_agent_on_a_network_address_is_refused():
     agent["load_assignment"]["endpoints"] = []
     with pytest.raises(BootstrapError, match="no Unix socket"):
         made(fields)
+
+
+def test_python_parsers_are_run_where_directories_are_given():
+    embedding = Embedding(
+        library=Path("/a/libembed.so"), needed=(Path("/a/libpython.so"),), program=Path("/a/python"), package=Path("/a")
+    )
+    parsers = PythonParsers(
+        embedding=embedding, directories=[Path("/p"), Path("/q")], time_limit=0.5, memory_limit=1 << 20
+    )
+    options = Options(python_parsers=parsers)
+    without, _ = made(given())
+    after, _ = read_bootstrap(json.dumps(given())).for_envoy(OURS, MODULE, options)
+    assert api.to_dict(config_of(after)[1].python_parsers) == {
+        "library": "/a/libembed.so",
+        "needed": ["/a/libpython.so"],
+        "program": "/a/python",
+        "package": "/a",
+        "directories": ["/p", "/q"],
+        "memory": "1048576",
+        "time_limit": "0.500s",
+    }
+    first, *others = after.layered_runtime.layers
+    assert dict(first.static_layer.items()) == {
+        "envoy.reloadable_features.connection_close_through_filter_manager": True
+    }
+    assert [layer.name for layer in others] == ["admin"]
+    assert not without.layered_runtime.layers
+    assert not config_of(without)[1].HasField("python_parsers")

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use cilium_abi::bootstrap::AdminResponse;
 use cilium_channel::{Applied, State};
+use cilium_parser_host::PREFIX;
 use serde_json::{Value, json};
+
+use crate::python;
 
 const POLICIES: &str = "/cilium/policies";
 const IDENTITIES: &str = "/cilium/identities";
@@ -65,8 +68,14 @@ fn overview(state: &State) -> Value {
         "hosts": applied(state.versions.hosts.as_deref()),
         "secrets": applied(state.versions.secrets.as_deref()),
         "endpoints": endpoints,
+        "python_parsers": parsers(),
         "panics": cilium_abi::panics(),
     })
+}
+
+/// The parsers that policies name, each with what is wrong with it, or null.
+fn parsers() -> Value {
+    python::report().into_iter().map(|(name, state)| (format!("{PREFIX}{name}"), json!(state.err()))).collect()
 }
 
 fn applied(applied: Option<&Applied>) -> Value {

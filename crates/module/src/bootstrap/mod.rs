@@ -16,7 +16,7 @@ use cilium_proto::cilium_proxy::v1::ModuleBootstrap;
 use prost::Message;
 
 use crate::bootstrap::stats::{Statistics, UpdateCount};
-use crate::{enforced, identities, tls_hold};
+use crate::{enforced, identities, python, tls_hold};
 
 /// Events posted to the main thread.
 const READY: u64 = 1;
@@ -39,6 +39,9 @@ impl Extension {
             if !envoy.register_admin_handler(path, help) {
                 log(Level::Warn, &format!("cilium.bootstrap: Envoy refused the admin path {path}"));
             }
+        }
+        if let Some(parsers) = &message.python_parsers {
+            python::configure(parsers);
         }
         let statistics = Statistics::new(envoy)?;
         let (queue, updates) = mpsc::channel();
@@ -109,6 +112,7 @@ impl BootstrapExtension for Extension {
         self.limit.borrow_mut().take();
         // Waits for the channel's thread.
         self.channel.borrow_mut().take();
+        python::stop();
     }
 }
 
@@ -149,6 +153,9 @@ impl Observer for Watcher {
         }
         let count = match update.resource_type {
             Some(ResourceType::Policies) => {
+                if accepted {
+                    python::want(&enforced::load().policies);
+                }
                 if update.new_stream {
                     identities::reopen();
                 }

@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use cilium_abi::ConfigError;
 use cilium_abi::log::{Level, log as write_line};
-use cilium_abi::network::{Connection, NetworkFilter, NetworkFilterFactory, Status};
+use cilium_abi::network::{Connection, NetworkFilter, NetworkFilterConfig, NetworkFilterFactory, Status};
 use cilium_accesslog::{Connection as Ends, EntryType, Queue};
 use cilium_l7::{ConnectionInfo, Params};
+use cilium_parser_host::Closed;
 use cilium_proto::cilium::NetworkFilter as Message;
 use prost::Message as _;
 
@@ -27,7 +28,7 @@ use crate::log::{self, PooledEntry};
 use crate::metadata::{Context, UpstreamSocket};
 use crate::network::connected::Waiting;
 use crate::network::enforcement::{Enforcement, Question};
-use crate::network::parser::Parser;
+use crate::network::parser::{ClosedCounters, Parser};
 use crate::target::Target;
 use crate::tls_choice::REFUSED_KEY;
 use crate::websocket;
@@ -39,16 +40,18 @@ pub(crate) struct Factory {
     log: Option<Arc<Queue>>,
     /// Of the parsers, which may have one of their own.
     parser_log: Option<Arc<Queue>>,
+    closed: ClosedCounters,
 }
 
 impl Factory {
-    pub(crate) fn new(config: &[u8]) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &[u8], envoy: &NetworkFilterConfig) -> Result<Self, ConfigError> {
         let message = Message::decode(config)?;
         let params = Params::new(&message.proxylib_params)?;
         let [own, parsers] = [&message.access_log_path, &params.access_log_path];
         Ok(Self {
             log: log::open(if own.is_empty() { parsers } else { own })?,
             parser_log: log::open(if parsers.is_empty() { own } else { parsers })?,
+            closed: ClosedCounters::new(envoy)?,
         })
     }
 }
@@ -58,6 +61,7 @@ impl NetworkFilterFactory for Factory {
         Rc::new(Filter {
             log: self.log.clone(),
             parser_log: self.parser_log.clone(),
+            closed: self.closed,
             phase: RefCell::new(Phase::Judged),
             parser: RefCell::new(None),
             known: OnceCell::new(),
@@ -78,6 +82,7 @@ enum Phase {
 struct Filter {
     log: Option<Arc<Queue>>,
     parser_log: Option<Arc<Queue>>,
+    closed: ClosedCounters,
     phase: RefCell<Phase>,
     /// Judges what passes once the connection may be.
     parser: RefCell<Option<Parser>>,
@@ -108,8 +113,17 @@ impl NetworkFilter for Filter {
     }
 
     fn on_scheduled(&self, connection: &mut Connection<'_>, event: u64) {
-        if event == connected::CONNECTED {
-            self.settle(connection);
+        match event {
+            connected::CONNECTED => _ = self.settle(connection),
+            parser::JUDGED => self.proceed(connection),
+            _ => {}
+        }
+    }
+
+    fn on_closed(&self) {
+        // Other threads wake it no more.
+        if self.parser.borrow_mut().take().is_some() {
+            *self.phase.borrow_mut() = Phase::Refused;
         }
     }
 }
@@ -263,7 +277,7 @@ impl Filter {
             server_name: connection.server_name().unwrap_or_default().to_owned(),
             questions,
         };
-        let parser = Parser::new(info, enforcement, self.parser_log.clone()).map_err(|error| error.to_string())?;
+        let parser = Parser::new(connection, info, enforcement, self.parser_log.clone())?;
         *self.parser.borrow_mut() = Some(parser);
         Ok(())
     }
@@ -276,14 +290,47 @@ impl Filter {
         };
         match judged {
             Ok(outcome) => outcome.apply(connection, reply, end_stream),
-            Err(closed) => {
-                *self.phase.borrow_mut() = Phase::Refused;
-                let id = connection.id();
-                write_line(Level::Warn, &format!("cilium.network: connection {id} is closed: {closed}"));
-                connection.close(&log::details("cilium.network", &closed.reason));
-                Status::StopIteration
+            Err(closed) => self.close(connection, &closed),
+        }
+    }
+
+    /// Sends on what a parser has judged since it was asked.
+    fn proceed(&self, connection: &mut Connection<'_>) {
+        loop {
+            // Not borrowed while it is sent: Envoy may call the filter again.
+            let next = match &mut *self.parser.borrow_mut() {
+                None => return,
+                Some(parser) => parser.next(),
+            };
+            match next {
+                Ok(Ok(effect)) => parser::inject(connection, &effect),
+                Ok(Err(rest)) => {
+                    if rest.resume {
+                        connection.stop_reading(false);
+                    }
+                    if rest.quiet {
+                        connection.hold_close(false);
+                    }
+                    return;
+                }
+                Err(closed) => {
+                    self.close(connection, &closed);
+                    return;
+                }
             }
         }
+    }
+
+    /// Closes the connection for its parser.
+    fn close(&self, connection: &mut Connection<'_>, closed: &Closed) -> Status {
+        if !matches!(self.phase.replace(Phase::Refused), Phase::Refused) {
+            self.closed.count(connection, closed.cause);
+            let id = connection.id();
+            write_line(Level::Warn, &format!("cilium.network: connection {id} is closed: {closed}"));
+            connection.close(&log::details("cilium.network", &closed.reason));
+            connection.hold_close(false);
+        }
+        Status::StopIteration
     }
 
     fn refuse(&self, connection: &mut Connection<'_>, reason: &str) -> Status {

@@ -80,6 +80,14 @@ impl EndpointPolicy {
         PortPolicy::new(self, direction, port)
     }
 
+    /// The parsers that rules name; each at least once.
+    pub fn l7_parsers(&self) -> impl Iterator<Item = &str> {
+        let ports = [&self.ingress, &self.egress]
+            .into_iter()
+            .flat_map(|table| table.ranges.iter().map(|(_, rules)| rules).chain(&table.wildcard));
+        ports.flat_map(|rules| &rules.rules).map(|at| &*at.rule.l7_proto).filter(|parser| !parser.is_empty())
+    }
+
     pub(crate) fn table(&self, direction: Direction) -> &PortTable {
         match direction {
             Direction::Ingress => &self.ingress,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from cilium_proxy.api import InvalidMessageError, from_dict, messages, pack, serialise, unpack
-from cilium_proxy.rewrite import dynamic_module
+from cilium_proxy.rewrite import dynamic_module, python_parsers
 from cilium_proxy.rewrite.cilium.options import Options
 from cilium_proxy.rewrite.cilium.resource import rewrite_message
 from cilium_proxy.rewrite.cilium.tls_wrapper import is_wrapped_cluster
@@ -95,6 +95,7 @@ class AgentBootstrap:
         warnings = rewrite_message(rewritten.message, options)
         rewritten._agent_pipe().path = str(xds_socket)
         rewritten._lift_limits()
+        python_parsers.configure(rewritten.message, module, options.python_parsers)
         _configure_module(rewritten.message, module)
         name_instance(rewritten.message.node, module.instance)
         for source in rewritten._agent_sources():

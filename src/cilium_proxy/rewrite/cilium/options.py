@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from cilium_proxy.rewrite.python_parsers import PythonParsers
+
 Side = Literal["ingress", "egress", "upstream"]
 """Who has a TLS context: listeners of a direction, towards clients, or clusters, towards servers."""
 
@@ -37,8 +39,10 @@ class Options:
 
     `privileged_sockets`: listeners are marked and transparent, which needs the privileged service.
     `health_events`: makes the FIFOs that stand for health-check event sinks; None removes the sinks.
+    `python_parsers`: parsers that the module may run; None: none.
     """
 
     contexts: TlsContexts = field(default_factory=TlsContexts)
     privileged_sockets: bool = True
     health_events: EventSinks | None = None
+    python_parsers: PythonParsers | None = None

@@ -8,8 +8,10 @@ from typing import Any
 
 from cilium_proxy.api import from_dict, messages
 from cilium_proxy.config import Address
+from cilium_proxy.rewrite import python_parsers
 from cilium_proxy.rewrite.dynamic_module import module_bootstrap
 from cilium_proxy.rewrite.instance import name_instance
+from cilium_proxy.rewrite.python_parsers import PythonParsers
 from cilium_proxy.rewrite.reconnect import reconnect_soon
 from cilium_proxy.rewrite.standalone.address import pipe, socket_address
 
@@ -29,6 +31,7 @@ class Bootstrap:
     policy_socket: Path
     admin: Address | Path
     instance: str
+    python_parsers: PythonParsers | None = None
 
 
 def bootstrap(wanted: Bootstrap) -> Any:
@@ -91,4 +94,5 @@ def _add_module(message: Any, wanted: Bootstrap) -> None:
         policy_socket=str(wanted.policy_socket), instance=wanted.instance
     )
     name_instance(message.node, wanted.instance)
+    python_parsers.configure(message, config, wanted.python_parsers)
     message.bootstrap_extensions.add(name="cilium.bootstrap").typed_config.CopyFrom(module_bootstrap(config))
