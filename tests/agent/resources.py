@@ -126,6 +126,11 @@ class Agent:
             chains.append({"filter_chain_match": match, "filters": [filter_, logged, tcp("egress-cluster")]})
         return self.redirect(name, chains, ingress=False)
 
+    def parsers(self, name, parameters, **fields):
+        """Redirect listener of ingress for L7 parsers alone; `fields` of `cilium.network`."""
+        parsers = network(proxylib="libcilium.so", proxylib_params=parameters, **fields)
+        return self.redirect(name, [{"filters": [parsers, tcp("ingress-cluster")]}], ingress=True)
+
     def _manager(self, direction, suffix=""):
         def route(match):
             action = {

@@ -7,9 +7,10 @@ from tests.integration.files import LIMIT
 
 
 class Robot:
-    """Answers each line with `OK`, and keeps it."""
+    """Answers each line with `OK` or other bytes, and keeps it."""
 
     def __init__(self, host="127.0.0.1"):
+        self.reply = b"OK\r\n"
         self.server = socket.create_server((host, 0))
         self.port = self.server.getsockname()[1]
         self.lines = []
@@ -28,7 +29,7 @@ class Robot:
             try:
                 for line in stream:
                     self.lines.append(line)
-                    stream.write(b"OK\r\n")
+                    stream.write(self.reply)
             except ConnectionError:
                 pass
 

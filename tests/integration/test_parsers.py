@@ -1,5 +1,9 @@
 """Listeners without HTTP whose rules name a parser: the verdict is each message's."""
 
+import contextlib
+import json
+import socket
+
 import pytest
 from tests.integration.files import Files
 from tests.integration.proxy import eventually
@@ -48,9 +52,63 @@ def test_an_open_connection_follows_a_changed_policy(r2d2, robot, run):
     assert robot.lines == [b"READ public/plans\r\n", b"READ other/plans\r\n"]
 
 
-def test_a_parser_that_does_not_exist_lets_nothing_pass(r2d2, run):
-    r2d2.policy(RULES.replace("r2d2", "c3po"))
+def resource(files, rule):
+    """The policy as a resource, which is not checked as much as one of Kubernetes is."""
+    port = {"port": files.port, "rules": [rule]}
+    fields = {"endpoint_ips": ["10.99.0.1"], "endpoint_id": 1, "ingress_per_port_policies": [port]}
+    kind = {"@type": "type.googleapis.com/cilium.NetworkPolicy"}
+    (files.directory / "policies/rule.yaml").write_text(json.dumps(kind | fields))
+
+
+def test_a_parser_that_does_not_exist_lets_nothing_pass(r2d2, robot, run):
+    resource(r2d2, {"l7_proto": "c3po"})
     run(r2d2)
     # The reset may come before connecting returns.
     with pytest.raises(ConnectionResetError):
         ask_once(r2d2, b"READ public/plans\r\n")
+    (entry,) = eventually(r2d2.entries)
+    assert entry["entryType"] == "Denied"
+    assert 'there is no L7 parser "c3po"; the built-in ones are' in entry["ciliumRuleRef"]
+    assert robot.lines == []
+
+
+def test_rules_with_unknown_keys_deny_all_and_the_log_says_why(r2d2, robot, run):
+    resource(r2d2, {"l7_proto": "r2d2", "l7_rules": {"l7_allow_rules": [{"rule": {"command": "HALT"}}]}})
+    proxy = run(r2d2)
+    assert ask_once(r2d2, b"HALT\r\n") == b"ERROR\r\n"
+    assert 'unknown key "command", the keys are cmd, file' in proxy.wait_for("denies all messages")
+    assert robot.lines == []
+
+
+def test_a_client_that_has_sent_all_gets_all_replies(r2d2, robot, run):
+    r2d2.policy(RULES)
+    run(r2d2)
+    connection, stream = connect(r2d2)
+    with connection, stream:
+        stream.write(b"READ public/a\r\nREAD private/a\r\nREAD public/b\r\nREAD pub")
+        connection.shutdown(socket.SHUT_WR)
+        # This denial overtakes the replies of the server, which the protocol does not number.
+        assert sorted(stream) == [b"ERROR\r\n", b"OK\r\n", b"OK\r\n"]
+    assert robot.lines == [b"READ public/a\r\n", b"READ public/b\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        # Its length alone is enough: nothing is kept of what it announces.
+        (b"99999999:abc", "a message of at least 99999999 bytes, over the 16777216 that may be kept"),
+        (b"eight:PASS", "a block without a sensible length"),
+    ],
+    ids=["too long", "malformed"],
+)
+def test_a_bad_message_closes_its_connection_alone(r2d2, robot, run, message, reason):
+    robot.reply = b"8:PASS\r\n"
+    r2d2.policy("          rules: {l7proto: test.blockparser}")
+    proxy = run(r2d2)
+    connection, stream = connect(r2d2)
+    with connection, stream:
+        assert ask(stream, b"8:PASS\r\n") == robot.reply
+        with contextlib.suppress(ConnectionError):
+            assert ask_once(r2d2, message) == b""
+        assert f"is closed: test.blockparser: {reason}" in proxy.wait_for("is closed")
+        assert ask(stream, b"8:PASS\r\n") == robot.reply

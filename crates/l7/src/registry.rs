@@ -9,6 +9,8 @@ use crate::{cassandra, kafka, memcache, mongo, mysql, r2d2, test_parsers};
 /// Names of the built-in parsers, as `l7_proto` gives them.
 pub const PARSERS: &[&str] = &[
     "cassandra",
+    mongo::NAME,
+    mysql::NAME,
     "kafka",
     "memcache",
     "r2d2",

@@ -21,6 +21,7 @@ Find = Callable[..., list[str]]
 Make = Callable[..., str]
 
 
+MYSQL = "envoy.filters.network.mysql_proxy"
 TCP = "ports: [{port: '80', protocol: TCP}]"
 
 
@@ -116,6 +117,31 @@ def test_what_the_proxy_cannot_enforce_is_an_error(problems: Find, cnp: Make, sp
             "rules.kafka: cannot be combined with http",
         ),
         (ingress("toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {l7: [{a: b}]}}]"), "l7: needs l7proto"),
+        (
+            ingress(f"toPorts: [{{{TCP}, rules: {{l7proto: memcached, l7: [{{}}]}}}}]"),
+            "rules.l7proto: there is no parser `memcached`; did you mean `memcache`?",
+        ),
+        (
+            ingress(f"toPorts: [{{{TCP}, rules: {{l7proto: x, l7: [{{}}]}}}}]"),
+            "there is no parser `x`; use one of cassandra, envoy.filters.network.mongo_proxy",
+        ),
+        (
+            ingress(f"toPorts: [{{{TCP}, rules: {{l7proto: r2d2, l7: [{{cmd: HALT}}, {{command: HALT}}]}}}}]"),
+            'rules.l7[1]: L7 rules of r2d2: unknown key "command", the keys are cmd, file; see docs/policies.md',
+        ),
+        (
+            ingress(f"toPorts: [{{{TCP}, rules: {{l7proto: r2d2, l7: [{{file: '('}}]}}}}]"),
+            'rules.l7[0]: L7 rules of r2d2: file "(" is not a regular expression',
+        ),
+        (
+            ingress(f"toPorts: [{{{TCP}, rules: {{l7proto: kafka, l7: [{{topic: a}}]}}}}]"),
+            "rules.l7[0]: L7 rules of kafka: it takes kafka_rules",
+        ),
+        (ingress(f"toPorts: [{{{TCP}, rules: {{l7proto: r2d2, l7: []}}}}]"), "rules.l7: is empty and would restrict"),
+        (
+            ingress(f"toPorts: [{{{TCP}, rules: {{l7proto: {MYSQL}, l7: [{{action: Deny, a: b}}]}}}}]"),
+            "rules.l7[0].action: `Deny` is not one of allow, deny; did you mean `deny`?",
+        ),
         (
             ingress("toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [{method: ON}]}}]"),
             "http[0].method: must be a string, not a boolean; quote it",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cilium_proxy.policy.compile.http import read_http_rule, read_secret
 from cilium_proxy.policy.compile.kafka import read_kafka_rule
+from cilium_proxy.policy.compile.protocol import read_protocol_rules
 from cilium_proxy.policy.compile.rule import Constraints, Message, Ports, Probe, Secret
-from cilium_proxy.yaml import Fields, Mapping, Sequence
+from cilium_proxy.yaml import Fields, Sequence
 
 UNSUPPORTED_L7 = {"dns": "allow DNS by port, without rules; DNS rules need Cilium's DNS proxy"}
 
@@ -72,15 +73,12 @@ def _rules(fields: Fields, namespace: str, found: Message, probes: list[Probe], 
     """Reads `rules`; the kinds it has."""
     http = [read_http_rule(Fields(item, path, fields.problems), namespace) for path, item in fields.items("http")]
     kafka = [read_kafka_rule(Fields(item, path, fields.problems)) for path, item in fields.items("kafka")]
-    protocol = fields.string("l7proto")
-    pairs = _pairs(fields)
+    protocol = read_protocol_rules(fields)
     kinds = [kind for kind in ("http", "kafka", "l7proto") if fields.has(kind)]
     for kind in ("http", "kafka"):
         value = fields.value(kind)
         if isinstance(value, Sequence) and not value.items:
             fields.problem(kind, "is empty and would restrict nothing", "add a rule or remove it")
-    if pairs and not protocol:
-        fields.problem("l7", "needs l7proto", "name the protocol")
     if len(kinds) > 1:
         fields.problem(kinds[1], f"cannot be combined with {kinds[0]}", "use one kind of rule per entry of toPorts")
     fields.finish(UNSUPPORTED_L7)
@@ -92,45 +90,6 @@ def _rules(fields: Fields, namespace: str, found: Message, probes: list[Probe], 
         found["l7_proto"] = "kafka"
         found["kafka_rules"] = {"kafka_rules": kafka}
     elif protocol:
-        found["l7_proto"] = protocol
-        if pairs:
-            found["l7_rules"] = _l7_rules(protocol, pairs)
-        probes.append(
-            Probe(fields.mark, fields.path, {key: found[key] for key in ("l7_proto", "l7_rules") if key in found})
-        )
+        found.update(protocol)
+        probes.append(Probe(fields.mark, fields.path, protocol))
     return kinds
-
-
-def _pairs(fields: Fields) -> list[dict[str, str]]:
-    """`rules.l7`: a list of mappings of the protocol's keys to values."""
-    found = []
-    for path, item in fields.items("l7"):
-        if not isinstance(item, Mapping):
-            fields.problems.add(item.mark, path, "must be a mapping of keys to values")
-            continue
-        wrapped = Mapping(item.mark, {"": item}, {"": item.mark})
-        inner = Fields(wrapped, path, fields.problems)
-        found.append(inner.texts(""))
-    return found
-
-
-def _l7_rules(protocol: str, pairs: list[dict[str, str]]) -> Message:
-    """Rules for a parser; for one of Envoy's filters (`envoy.`) matchers on the metadata it writes."""
-    if not protocol.startswith("envoy."):
-        return {"l7_allow_rules": [{"rule": pair} for pair in pairs]}
-    rules: Message = {}
-    for pair in pairs:
-        matchers = [
-            {
-                "filter": protocol,
-                "path": [{"key": part} for part in key.split("/")],
-                "value": {"list_match": {"one_of": {"string_match": {"exact": value}}}}
-                if value
-                else {"present_match": True},
-            }
-            for key, value in sorted(pair.items())
-            if key != "action"
-        ]
-        kind = "l7_deny_rules" if pair.get("action") == "deny" else "l7_allow_rules"
-        rules.setdefault(kind, []).append({"metadata_rule": matchers} if matchers else {})
-    return rules

@@ -150,6 +150,8 @@ def _check_rules(resource: Any) -> None:
                     continue
                 lists = rule.get("l7_rules", {})
                 for pairs in [*lists.get("l7_allow_rules", []), *lists.get("l7_deny_rules", [])]:
+                    if "metadata_rule" in pairs:
+                        continue
                     problem = _core.l7_rule_problem(parser, pairs.get("rule", {}))
                     if problem:
                         raise PolicyRejected(f"port {port.get('port', 0)}: {problem}")
