@@ -5,6 +5,7 @@ from typing import Any, final
 __all__ = [
     "HostMap",
     "L7Connections",
+    "LogEntry",
     "PolicyMap",
     "Snapshot",
     "SniPattern",
@@ -30,6 +31,31 @@ def l7_parsers() -> list[str]:
 
 def l7_rule_problem(parser: str, fields: dict[str, str]) -> str | None:
     """Why a parser refuses a rule's names and values; None if it takes them."""
+
+@final
+class LogEntry:
+    """An entry of the access log, made of a request as the filters make it. Raises ValueError for unknown enum names.
+
+    `source` and `destination` are identity and address; times are nanoseconds since the Unix epoch.
+    """
+
+    def __new__(
+        cls,
+        policy_name: str,
+        *,
+        proxy_id: int,
+        ingress: bool,
+        source: tuple[int, str],
+        destination: tuple[int, str],
+        protocol: str,
+        timestamp: int,
+        headers: list[tuple[str, str]],
+    ) -> LogEntry: ...
+    def respond(self, timestamp: int, headers: list[tuple[str, str]]) -> None:
+        """Makes it the entry of the response."""
+
+    def encode(self, entry_type: str) -> bytes:
+        """A serialised `cilium.LogEntry`."""
 
 @final
 class PolicyMap:

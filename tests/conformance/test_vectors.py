@@ -7,17 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from cilium_proxy.testing.vectors import host_map, l7, policy
+from cilium_proxy.testing.vectors import access_log, health_check_sink, host_map, l7, policy
 
 HERE = Path(__file__).parent
-RUNS = {"policy": policy.run, "host_map": host_map.run, "l7": l7.run}
+RUNS = {
+    "policy": policy.run,
+    "host_map": host_map.run,
+    "l7": l7.run,
+    "access_log": access_log.run,
+    "health_check_sink": health_check_sink.run,
+}
 
 
 def cases():
     for kind in RUNS:
         for file in sorted((HERE / kind).glob("*.json")):
             for one in documents(json.loads(file.read_text(encoding="utf-8"))):
-                case = one[0] if isinstance(one, list) else (one["cases"] or one["unit"])[0]
+                case = one[0] if isinstance(one, list) else next(cases[0] for cases in one.values() if cases)
                 yield pytest.param(kind, one, id=f"{kind}/{file.stem}/{case['name']}")
 
 
@@ -25,8 +31,8 @@ def documents(document):
     """A document of each case alone."""
     if isinstance(document, list):
         return [[case] for case in document]
-    parts = [{"cases": [case], "unit": []} for case in document["cases"]]
-    return parts + [{"cases": [], "unit": [case]} for case in document["unit"]]
+    nothing: dict[str, list[object]] = {key: [] for key in document}
+    return [{**nothing, key: [case]} for key, cases in document.items() for case in cases]
 
 
 @pytest.mark.parametrize(("kind", "document"), list(cases()))

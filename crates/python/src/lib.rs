@@ -1,5 +1,5 @@
-//! Python bindings of the policy engine, and of the L7 parsers: conversions and nothing else. The API of the
-//! engine is the package `cilium_proxy.policy`.
+//! Python bindings of the policy engine, of the L7 parsers and of entries of the access log: conversions and nothing else.
+//! The API of the engine is the package `cilium_proxy.policy`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over")]
@@ -8,6 +8,7 @@ mod convert;
 mod error;
 mod hosts;
 mod l7;
+mod log_entry;
 mod map;
 mod snapshot;
 mod sni;
@@ -23,6 +24,8 @@ mod _core {
     use crate::hosts::HostMap;
     #[pymodule_export]
     use crate::l7::{L7Connections, kafka_rules_allow, l7_parsers, l7_rule_problem, proxylib_params};
+    #[pymodule_export]
+    use crate::log_entry::LogEntry;
     #[pymodule_export]
     use crate::map::PolicyMap;
     #[pymodule_export]

@@ -14,7 +14,7 @@ from typing import Any
 from cilium_proxy.testing import vectors
 from cilium_proxy.testing.vectors import Result, UnusableError
 
-KINDS = ("policy", "host_map", "l7", "http", "tcp", "bpf_metadata", "websocket")
+KINDS = ("policy", "host_map", "l7", "http", "tcp", "bpf_metadata", "websocket", "access_log", "health_check_sink")
 Run = Callable[[Any], Iterable[Result]]
 
 

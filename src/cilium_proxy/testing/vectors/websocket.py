@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cilium_proxy.testing.vectors import http_proxy
+from cilium_proxy.testing.vectors import access_log, health_check_sink, http_proxy
 from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS, http_message
 from cilium_proxy.testing.vectors.http_proxy import HOSTS, PATIENCE, POLICIES, VectorProxy, families
 from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError, cases_of
@@ -30,13 +30,17 @@ _UUID = "[0-9a-f-]{36}"
 
 
 def run(document: Any) -> Iterator[Result]:
-    """Runs the cases of a document, each with an Envoy of its own."""
-    for case in cases_of(document, "websocket"):
-        result = Result.of(case)
-        with result.running():
-            for ip in families(result):
-                run_case(document, case, result, ip)
-        yield result
+    """Runs the cases of a document, each with an Envoy of its own, and those of the access log and of health events."""
+    others = [kind for kind in (access_log, health_check_sink) if kind.LIST in document]
+    if "websocket" in document or not others:
+        for case in cases_of(document, "websocket"):
+            result = Result.of(case)
+            with result.running():
+                for ip in families(result):
+                    run_case(document, case, result, ip)
+            yield result
+    for kind in others:
+        yield from kind.run(document)
 
 
 def run_case(document: Json, case: Any, result: Result, ip: str) -> None:
