@@ -6,6 +6,7 @@ use cilium_channel::{SharedState, State, StateGuard};
 use cilium_policy::PolicyMap;
 
 static STATE: OnceLock<SharedState> = OnceLock::new();
+static NOTHING: OnceLock<SharedState> = OnceLock::new();
 
 /// Makes the channel's state the one to enforce; false when there is one already.
 pub(crate) fn set(state: SharedState) -> bool {
@@ -14,7 +15,8 @@ pub(crate) fn set(state: SharedState) -> bool {
 
 /// What is in force now. Without a channel: no policy for anyone, so everything is denied.
 pub(crate) fn load() -> StateGuard {
-    STATE.get_or_init(nothing).load()
+    // A look before there is a channel must not keep its state out.
+    STATE.get().unwrap_or_else(|| NOTHING.get_or_init(nothing)).load()
 }
 
 fn nothing() -> SharedState {

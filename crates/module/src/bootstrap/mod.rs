@@ -154,7 +154,7 @@ impl Observer for Watcher {
         let count = match update.resource_type {
             Some(ResourceType::Policies) => {
                 if accepted {
-                    python::want(&enforced::load().policies);
+                    python::want(&update.state.policies);
                 }
                 if update.new_stream {
                     identities::reopen();
