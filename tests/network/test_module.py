@@ -40,6 +40,33 @@ print("listening", flush=True)
 server.serve_forever()
 """
 
+# Says "connection: close", as the argument says, and closes.
+CLOSING_SERVER = """
+import socket, sys
+family = socket.AF_INET if sys.argv[1] == "4" else socket.AF_INET6
+with socket.create_server(("", int(sys.argv[2])), family=family) as server:
+    print("listening", flush=True)
+    while True:
+        with server.accept()[0] as connection, connection.makefile("rb") as requests:
+            while requests.readline().strip():
+                while requests.readline().strip():
+                    pass
+                head = f"HTTP/1.1 200 OK\\r\\ncontent-length: 5\\r\\n{sys.argv[3]}\\r\\n\\r\\n"
+                connection.sendall(head.encode() + b"hello")
+                if "close" in sys.argv[3]:
+                    break
+"""
+
+# Says after each of two requests whether the proxy keeps the connection.
+KEEPING_CLIENT = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=10)
+for _ in range(2):
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    print(response.read().decode(), response.headers.get("connection"), connection.sock is None)
+"""
+
 HTTP_CLIENT = """
 import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=10)
@@ -59,11 +86,11 @@ def original_destination() -> dict[str, Any]:
     }
 
 
-def proxy(network: Network, native: Native, family: int, last: Any) -> Any:
+def proxy(network: Network, native: Native, family: int, last: Any, *, keep_source: bool = True) -> Any:
     """Envoy in the node, with a listener that TPROXY redirects to."""
     metadata = {
         "use_nphds": True,
-        "use_original_source_address": True,
+        "use_original_source_address": keep_source,
         "original_source_so_linger_time": 0,
         "proxy_id": PROXY,
     }
@@ -123,6 +150,22 @@ async def test_an_http_servers_peer_is_the_client(network: Network, native: Nati
             own, server_saw = seen(network, family, "-c", HTTP_CLIENT)
             assert server_saw == own, made.log()
         assert network.packets_with_mark(MARK) > 0
+
+
+@pytest.mark.parametrize(
+    ("header", "keep_source", "told"),
+    [("connection: close", True, True), ("connection: close", False, False), ("connection: keep-alive", True, False)],
+)
+async def test_a_client_whose_address_and_port_are_kept_is_told_that_the_server_closes(
+    network: Network, native: Native, family: int, header: str, keep_source: bool, told: bool
+) -> None:
+    server = network.server.start(sys.executable, "-c", CLOSING_SERVER, str(family), str(PORT), header)
+    assert line(server) == "listening"
+    async with proxy(network, native, family, connection_manager, keep_source=keep_source) as made:
+        await enforce(made, network, family)
+        command = [sys.executable, "-c", KEEPING_CLIENT, network.server.address(family), str(PORT)]
+        answers = network.client.run(*command).splitlines()
+        assert answers == ["hello close True" if told else "hello None False"] * 2, made.log()
 
 
 async def test_a_port_that_policy_does_not_allow_is_closed(network: Network, native: Native, family: int) -> None:

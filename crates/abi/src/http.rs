@@ -27,6 +27,9 @@ pub trait HttpFilter {
     /// The response's headers are there, from the upstream or from a local reply.
     fn on_response_headers(&self, stream: &mut Stream<'_>, end_stream: bool) -> HeadersStatus;
 
+    /// What [`Stream::call_later`] asked for: no filter of the stream is being called.
+    fn on_later(&self, _stream: &mut Stream<'_>) {}
+
     /// The stream has ended, however it did.
     fn on_stream_complete(&self, stream: &mut Stream<'_>);
 }
@@ -39,6 +42,8 @@ pub enum HeadersStatus {
     Continue = 0,
     /// It is not; a local reply may have been sent.
     StopIteration = 1,
+    /// Nothing of the message goes on until it is continued.
+    Pause = 4,
 }
 
 /// Which header map.
@@ -63,8 +68,10 @@ pub enum Attribute {
     DestinationAddress = 26,
     /// Server name of the client's TLS hello.
     RequestedServerName = 30,
-    /// "ip:port" of the host that load balancing chose; known to filters that run upstream.
+    /// "ip:port" of the host that load balancing chose; known to filters that run upstream, and with the response.
     UpstreamAddress = 41,
+    /// "ip:port" that the upstream connection comes from; known with the response.
+    UpstreamLocalAddress = 51,
 }
 
 /// Number of the attribute `connection.id`.
@@ -111,6 +118,43 @@ impl Stream<'_> {
         let mut map = HeaderMap { envoy: self.envoy, kind, list: HeaderList::take(), stream: PhantomData };
         map.read();
         (StreamInfo { envoy: self.envoy, stream: PhantomData }, map)
+    }
+
+    /// The first value of a header, whose name is lower case.
+    #[must_use]
+    pub fn header(&self, kind: HeaderKind, name: &str) -> Option<&[u8]> {
+        let mut value = Buffer::EMPTY;
+        let name = Buffer::new(name.as_bytes());
+        // SAFETY: `self.envoy` is live during the call; what changes headers needs `&mut self`, as the view does not allow.
+        unsafe {
+            raw::http::header(self.envoy, kind as u32, name, &raw mut value, 0, std::ptr::null_mut())
+                .then(|| value.bytes())
+        }
+    }
+
+    /// Has [`HttpFilter::on_later`] be called, unless the stream ends before.
+    pub fn call_later(&mut self) {
+        // SAFETY: `self.envoy` is live during the call. What is posted to the worker holds the filter weakly, and nothing
+        // of the scheduler.
+        unsafe {
+            let scheduler = raw::http::scheduler_new(self.envoy);
+            raw::http::scheduler_commit(scheduler, 0);
+            raw::http::scheduler_delete(scheduler);
+        }
+    }
+
+    /// Sends the response on that was paused.
+    pub fn continue_response(&mut self) {
+        // SAFETY: `self.envoy` is live during the call.
+        unsafe { raw::http::continue_encoding(self.envoy) };
+    }
+
+    /// Has the connection end when its streams are over: clients are told to send no more requests on it.
+    ///
+    /// For [`HttpFilter::on_later`]: where a filter is being called, Envoy sends nothing of the message on after this.
+    pub fn drain_connection(&mut self) {
+        // SAFETY: `self.envoy` is live during the call.
+        unsafe { raw::http::send_go_away_and_close(self.envoy, true) };
     }
 
     /// Leaves bytes for filters of the same stream that run later, downstream or upstream.
@@ -348,6 +392,15 @@ fn counted<'c>(envoy: Envoy) -> Stream<'c> {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(envoy: Envoy, filter: *const c_void, _event: u64) {
+    // SAFETY: the pointer is the one `new` returned, on the same worker.
+    let filter = unsafe { object::<dyn HttpFilter>(filter) };
+    let body = || filter.on_later(&mut Stream { envoy, call: PhantomData });
+    // Whatever waits for this must not wait for ever.
+    guarded("HTTP filter", body, || counted(envoy).continue_response());
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(envoy: Envoy, filter: *const c_void) {
     // SAFETY: the pointer is the one `new` returned, on the same worker.
     let filter = unsafe { object::<dyn HttpFilter>(filter) };
@@ -404,5 +457,4 @@ unused! {
     envoy_dynamic_module_on_http_filter_http_stream_headers
     envoy_dynamic_module_on_http_filter_http_stream_reset
     envoy_dynamic_module_on_http_filter_http_stream_trailers
-    envoy_dynamic_module_on_http_filter_scheduled
 }

@@ -3,6 +3,25 @@
 use super::{Buffer, Envoy, Header};
 
 unsafe extern "C" {
+    #[link_name = "envoy_dynamic_module_callback_http_get_header"]
+    pub(crate) fn header(
+        filter: Envoy,
+        kind: u32,
+        name: Buffer,
+        value: *mut Buffer,
+        index: usize,
+        values: *mut usize,
+    ) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_send_go_away_and_close"]
+    pub(crate) fn send_go_away_and_close(filter: Envoy, graceful: bool);
+    #[link_name = "envoy_dynamic_module_callback_http_filter_continue_encoding"]
+    pub(crate) fn continue_encoding(filter: Envoy);
+    #[link_name = "envoy_dynamic_module_callback_http_filter_scheduler_new"]
+    pub(crate) fn scheduler_new(filter: Envoy) -> Envoy;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_scheduler_commit"]
+    pub(crate) fn scheduler_commit(scheduler: Envoy, event: u64);
+    #[link_name = "envoy_dynamic_module_callback_http_filter_scheduler_delete"]
+    pub(crate) fn scheduler_delete(scheduler: Envoy);
     #[link_name = "envoy_dynamic_module_callback_http_get_headers_size"]
     pub(crate) fn headers_size(filter: Envoy, kind: u32) -> usize;
     #[link_name = "envoy_dynamic_module_callback_http_get_headers"]

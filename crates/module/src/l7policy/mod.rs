@@ -3,6 +3,7 @@
 //! Downstream it judges requests to the destination the client chose. Where load balancing chooses it, the downstream
 //! filter only begins and ends the log entry, and the same filter in the upstream chain judges each attempt.
 
+mod closing;
 mod config;
 mod entry;
 mod exchange;
@@ -104,7 +105,16 @@ impl HttpFilter for Filter {
             return self.refuse(stream, &Refusal::Denied(reason));
         }
         self.log_response(stream);
+        if closing::is_due(stream) {
+            stream.call_later();
+            return HeadersStatus::Pause;
+        }
         HeadersStatus::Continue
+    }
+
+    fn on_later(&self, stream: &mut Stream<'_>) {
+        stream.drain_connection();
+        stream.continue_response();
     }
 
     fn on_stream_complete(&self, _stream: &mut Stream<'_>) {
