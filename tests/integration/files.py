@@ -1,11 +1,15 @@
 """proxy.yaml and a policy, and requests to the proxy that they make."""
 
 import json
+import re
+import textwrap
+from pathlib import Path
 
 import httpx
 from tests.integration.addresses import CLIENT, STRANGER, free_port
 
 LIMIT = 30.0
+PAGE = Path(__file__).parents[2] / "docs/policies.md"
 
 POLICY = """\
 apiVersion: cilium.io/v2
@@ -24,6 +28,13 @@ spec:
 def http_rule(**fields):
     """The `rules` of a toPorts entry with one HTTP rule."""
     return "          rules: {http: [" + json.dumps(fields) + "]}"
+
+
+def example(protocol):
+    """The rules that docs/policies.md shows for a protocol, as they stand in a policy."""
+    page = PAGE.read_text()
+    (rules,) = re.findall(rf"### {protocol}\n\n```yaml\n(.*?)```", page, re.DOTALL)
+    return textwrap.indent(rules.rstrip(), 10 * " ")
 
 
 class Files:

@@ -5,14 +5,11 @@ import json
 import socket
 
 import pytest
-from tests.integration.files import Files
+from tests.integration.files import Files, example
 from tests.integration.proxy import eventually
 from tests.integration.robot import ask, ask_once, connect
 
-RULES = """\
-          rules:
-            l7proto: r2d2
-            l7: [{cmd: READ, file: "^public/"}, {cmd: HALT}]"""
+RULES = example("r2d2")
 
 
 @pytest.fixture

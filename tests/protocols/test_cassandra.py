@@ -12,7 +12,7 @@ from cassandra.concurrent import execute_concurrent
 from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
 from cassandra.query import BatchStatement, SimpleStatement
 from tests.integration.addresses import free_port
-from tests.integration.files import LIMIT
+from tests.integration.files import LIMIT, example
 from tests.integration.proxy import eventually
 from tests.protocols.conftest import Server, class_path, command
 
@@ -35,14 +35,7 @@ seed_provider:
     parameters: [{{seeds: "127.0.0.1:{storage}"}}]
 """
 # Drivers ask the server's own tables for its version and its nodes.
-RULES = r"""
-          rules:
-            l7proto: cassandra
-            l7:
-              - {query_action: select, query_table: "^system\\."}
-              - {query_action: select, query_table: "^empire\\.ships$"}
-              - {query_action: insert, query_table: "^empire\\.ships$"}
-              - {query_action: update, query_table: "^empire\\.ships$"}"""[1:]
+RULES = example("Cassandra")
 READING = "\n".join(RULES.splitlines()[:-2])
 FRAMINGS = [(3, "lz4"), (4, "snappy"), (4, False), (5, "lz4"), (5, False)]
 

@@ -11,7 +11,7 @@ from meta_memcache import Key, MemcacheServerError
 from meta_memcache.connection.pool import ConnectionPool
 from pymemcache.exceptions import MemcacheClientError
 from tests.integration.addresses import free_port
-from tests.integration.files import LIMIT
+from tests.integration.files import LIMIT, example
 from tests.integration.proxy import eventually
 from tests.protocols.conftest import Server, command
 
@@ -22,9 +22,7 @@ READING = """\
           rules:
             l7proto: memcache
             l7: [{command: get, keyPrefix: "public/"}]"""
-RULES = f"""{READING[:-1]},
-              {{command: writeGroup, keyPrefix: "public/"}}, {{command: gat, keyPrefix: "public/"}},
-              {{command: version}}, {{command: noop}}]"""
+RULES = example("memcached")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pymysql
 import pytest
 from pymysql.constants import CLIENT, ER
 from tests.integration.addresses import free_port
-from tests.integration.files import LIMIT
+from tests.integration.files import LIMIT, example
 from tests.integration.proxy import eventually
 from tests.protocols.conftest import Server, command
 
@@ -20,7 +20,7 @@ READING = """\
           rules:
             l7proto: envoy.filters.network.mysql_proxy
             l7: [{ships.empire: select}]"""
-RULES = f"""{READING[:-1]}, {{ships.empire: insert}}, {{ships.empire: update}}, {{landings.empire: select}}]"""
+RULES = example("MySQL")
 WITH_TLS = f"""{READING[:-1]}, {{$tls: upgrade}}]"""
 
 
