@@ -201,12 +201,32 @@ entry_lists = st.lists(
     min_size=1,
     max_size=4,
 )
-policies = fields(
-    endpoint_ips=st.just(["10.1.2.3"]),
-    endpoint_id=st.just(42),
-    ingress_per_port_policies=entry_lists,
-    egress_per_port_policies=maybe(entry_lists),
-)
+exact_paths = st.sampled_from(PATHS[1:-1]).map(lambda path: {"name": ":path", "exact_match": path})
+path_rules = st.tuples(
+    fields(precedence=st.integers(0, 5), verdict=verdicts, remote_policies=maybe(remotes)).map(finish_rule),
+    st.lists(
+        st.lists(st.one_of(exact_paths, exact_paths, header_matcher(":method", METHODS)), min_size=1, max_size=2).map(
+            lambda headers: {"headers": headers}
+        ),
+        min_size=1,
+        max_size=6,
+    ).map(lambda found: {"http_rules": {"http_rules": found}})
+    | st.just({}),
+).map(lambda parts: {**parts[0], **parts[1]})
+path_entry_lists = st.lists(path_rules, min_size=2, max_size=8).map(lambda found: [{"port": 80, "rules": found}])
+"""Many exact paths below tiers and denies, which the engine judges in another way than few."""
+
+
+def policies_of(ingress: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
+    return fields(
+        endpoint_ips=st.just(["10.1.2.3"]),
+        endpoint_id=st.just(42),
+        ingress_per_port_policies=ingress,
+        egress_per_port_policies=maybe(entry_lists),
+    )
+
+
+policies = st.one_of(policies_of(entry_lists), policies_of(entry_lists), policies_of(path_entry_lists))
 
 
 def request(chance: random.Random) -> list[tuple[str, bytes]]:
