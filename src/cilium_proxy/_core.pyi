@@ -6,6 +6,7 @@ __all__ = [
     "HostMap",
     "L7Connections",
     "LogEntry",
+    "ParserConnection",
     "PolicyMap",
     "Snapshot",
     "SniPattern",
@@ -189,6 +190,33 @@ class L7Connections:
         """
 
     def close(self, id: int) -> None: ...
+
+@final
+class ParserConnection:
+    """One connection with its parser, as Envoy runs it. Rules are those that allow and those that deny."""
+
+    def __new__(
+        cls,
+        parser: type,
+        name: str,
+        rules: tuple[list[dict[str, str]], list[dict[str, str]]],
+        ingress: bool,
+        identities: tuple[int, int],
+        source: str,
+        destination: str,
+        policy_name: str,
+    ) -> ParserConnection:
+        """Makes the parser. Raises ValueError."""
+
+    def set_rules(self, rules: tuple[list[dict[str, str]], list[dict[str, str]]]) -> None:
+        """Puts other rules in force. Raises ValueError."""
+
+    def feed(
+        self, reply: bool, end: bool, data: bytes
+    ) -> tuple[list[tuple[bool, bytes, bool]], list[tuple[str, str, dict[str, str]]], tuple[str, str] | None]:
+        """What is sent on (direction, bytes, end), log entries (type, protocol, fields), and reason and traceback if
+        the parser closed the connection.
+        """
 
 @final
 class TlsContext:

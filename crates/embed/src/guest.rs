@@ -1,9 +1,12 @@
 //! What the proxy calls.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use cilium_embed_abi::{Answer, Failure, FailureKind, Guest, Info, Settings};
+use cilium_embed_abi as abi;
+use cilium_embed_abi::{Answer, Failure, FailureKind, Guest, Info, Library, Settings};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -51,17 +54,17 @@ pub struct Parser {
     pending: Mutex<[VecDeque<Answer>; 2]>,
 }
 
-impl Class {
-    /// A protocol by its class.
-    #[must_use]
-    pub fn new(class: Bound<'_, PyAny>) -> Self {
-        Self { class: class.unbind(), rules: Mutex::new(HashMap::new()) }
-    }
+thread_local! {
+    /// What [`Guest::load`] gives next, whatever it is asked for.
+    static OFFERED: Cell<Option<Py<PyAny>>> = const { Cell::new(None) };
 }
 
-/// Makes an interpreter that runs already run parsers. [`Guest::start`] does it by itself.
-pub fn attach(py: Python<'_>) -> PyResult<()> {
-    STATE.get_or_try_init(py, || State::new(py, None)).map(drop)
+/// The protocol of a class of an interpreter that runs already, as where parsers are tested.
+pub fn load(class: Bound<'_, PyAny>) -> PyResult<abi::Class> {
+    STATE.get_or_try_init(class.py(), || State::new(class.py(), None))?;
+    OFFERED.set(Some(class.unbind()));
+    let loaded = Library::new(abi::table::<Python3>()).map_err(|error| error.to_string());
+    loaded.and_then(|library| library.load("")).map_err(PyRuntimeError::new_err)
 }
 
 impl State {
@@ -78,7 +81,7 @@ impl State {
     }
 
     fn get(py: Python<'_>) -> PyResult<&'static Self> {
-        STATE.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("Python is not prepared"))
+        STATE.get(py).ok_or_else(|| PyRuntimeError::new_err("Python is not prepared"))
     }
 }
 
@@ -151,13 +154,18 @@ impl Guest for Python3 {
     }
 
     fn load(name: &str) -> Result<Class, String> {
+        if let Some(class) = OFFERED.take() {
+            return Ok(Class { class, rules: Mutex::default() });
+        }
         made(
             |state| &state.load_error,
             |py, state| {
-                let loader = state.loader.as_ref().ok_or_else(|| {
-                    pyo3::exceptions::PyRuntimeError::new_err("parsers are loaded by Python itself here")
-                })?;
-                Ok(Class::new(loader.bind(py).call_method1("load", (name,))?))
+                let loader = state
+                    .loader
+                    .as_ref()
+                    .ok_or_else(|| PyRuntimeError::new_err("parsers are loaded by Python itself here"))?;
+                let class = loader.bind(py).call_method1("load", (name,))?.unbind();
+                Ok(Class { class, rules: Mutex::default() })
             },
         )
     }

@@ -16,7 +16,7 @@ mod memory;
 mod operations;
 mod symbol;
 
-pub use guest::{Python3, attach};
+pub use guest::{Python3, load};
 
 /// What the module looks for when it opens the library.
 #[unsafe(no_mangle)]

@@ -35,7 +35,7 @@ pub(crate) struct Open {
 }
 
 /// Why a connection is closed, and what went wrong in its parser, if that did.
-pub(crate) type Refusal = (Closed, Option<Failure>);
+pub type Refusal = (Closed, Option<Failure>);
 
 impl Open {
     /// Has the parser made; otherwise the reason may have further lines.

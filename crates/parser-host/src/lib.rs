@@ -14,6 +14,7 @@ mod clock;
 mod closed;
 mod config;
 mod core;
+mod direct;
 mod exchange;
 mod host;
 mod protocol;
@@ -27,6 +28,8 @@ mod watch;
 
 pub use closed::{Cause, Closed};
 pub use config::{Config, Limits, PREFIX, Source};
+pub use core::Refusal;
+pub use direct::{Direct, TryPolicy};
 pub use host::{Host, Observer};
 pub use session::{Effect, MakePolicy, NewSession, Pushed, Session};
 

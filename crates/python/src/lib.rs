@@ -10,6 +10,7 @@ mod hosts;
 mod l7;
 mod log_entry;
 mod map;
+mod parser;
 mod snapshot;
 mod sni;
 mod tls;
@@ -28,6 +29,8 @@ mod _core {
     use crate::log_entry::LogEntry;
     #[pymodule_export]
     use crate::map::PolicyMap;
+    #[pymodule_export]
+    use crate::parser::ParserConnection;
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

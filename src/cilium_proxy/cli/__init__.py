@@ -20,6 +20,7 @@ COMMANDS = {
     "verdict": "Say what policy does with one request.",
     "explain": "Say why policy allows or denies.",
     "test": "Check expected verdicts against policies.",
+    "parser": "Try out a parser written in Python.",
     "observe": "Show requests and verdicts as they happen.",
     "status": "Show the state of a running proxy.",
     "restart": "Have a new Envoy take over from the running one.",
