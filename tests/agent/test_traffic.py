@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
 from tests.agent import resources
 from tests.agent.conftest import CLIENT, POD, STRANGER
-from tests.agent.double import CLUSTERS, HOSTS, LISTENERS, POLICIES
+from tests.agent.double import CLUSTERS, HOSTS, LIMIT, LISTENERS, POLICIES
+
+from cilium_proxy.observe.receiver import Receiver
+from cilium_proxy.supervisor.admin import Admin
 
 PEERS = {"43": resources.hosts(43, f"{CLIENT}/32"), "44": resources.hosts(44, f"{STRANGER}/32")}
 ALLOWED = [resources.path_rule("/public", 43)]
@@ -292,3 +296,24 @@ async def test_requests_go_on_while_policies_change_and_the_agent_restarts(agent
     done.set()
     await asyncio.gather(*loads)
     assert set(statuses) == {200}
+
+
+async def test_log_entries_that_nobody_takes_are_told_of_and_counted(agent, node, bootstrap, run, client, directory):
+    proxy = run(bootstrap(), "--unprivileged", "--", "--use-dynamic-base-id", "--log-level", "info")
+    await enforce(agent, node)
+    assert await status(client(), "/public") == 200
+    await asyncio.to_thread(proxy.wait_for, f"access log {node.access_log}: nobody listens there")
+    admin = Admin(directory / "admin.sock")
+    async with asyncio.timeout(LIMIT):
+        # The request and the response.
+        while "cilium.access_log.dropped: 2" not in await admin.request("GET", "/stats?filter=access_log"):
+            await asyncio.sleep(0.05)
+    entries = []
+    receiver = Receiver(Path(node.access_log), lambda entry, _packet: entries.append(entry))
+    await receiver.start()
+    async with asyncio.timeout(LIMIT):
+        # The next attempt to connect is due within a second.
+        while not entries:
+            assert await status(client(), "/public") == 200
+    await receiver.close()
+    await asyncio.to_thread(proxy.wait_for, f"access log {node.access_log}: entries are sent again")

@@ -13,6 +13,7 @@ mod sender;
 mod stats;
 mod transport;
 mod trim;
+mod watch;
 mod wire;
 
 pub use cilium_proto::cilium::{EntryType, HttpProtocol, LogEntry};
@@ -22,3 +23,4 @@ pub use queue::Queue;
 pub use sender::Sender;
 pub use stats::{Dropped, Stats};
 pub use trim::{MARK, MAX_PACKET};
+pub use watch::Observer;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use cilium_proto::cilium::EntryType;
@@ -14,6 +14,7 @@ use crate::batch::{Batch, Entries};
 use crate::entry::Entry;
 use crate::sender::Sender;
 use crate::stats::{Counters, Dropped, Stats};
+use crate::watch::{Observer, Watch};
 
 /// Bytes that may wait for the thread. A receiver that is slower than its workers loses what comes then.
 const CAPACITY: usize = 4 << 20;
@@ -47,10 +48,11 @@ struct Shared {
 }
 
 impl Queue {
-    /// The queue of `path`, shared with everyone who has it open; see [`Sender::new`].
+    /// The queue of `path`, shared with everyone who has it open; see [`Sender::new`]. `observer` is that of whoever
+    /// opened it first.
     ///
     /// Fails when the system refuses a thread.
-    pub fn open(path: &Path) -> io::Result<Arc<Self>> {
+    pub fn open(path: &Path, observer: Option<&'static dyn Observer>) -> io::Result<Arc<Self>> {
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = queues.get(path).and_then(Weak::upgrade) {
             return Ok(queue);
@@ -65,7 +67,8 @@ impl Queue {
             thread: OnceLock::new(),
         });
         let own = Arc::clone(&shared);
-        let handle = thread::Builder::new().name("access-log".to_owned()).spawn(move || own.run(sender))?;
+        let watch = Watch::new(path, observer);
+        let handle = thread::Builder::new().name("access-log".to_owned()).spawn(move || own.run(sender, watch))?;
         // Set once, right here.
         let _ = shared.thread.set(handle.thread().clone());
         let queue = Arc::new(Self { shared });
@@ -118,7 +121,7 @@ impl Shared {
         }
     }
 
-    fn run(&self, mut sender: Sender) {
+    fn run(&self, mut sender: Sender, mut watch: Watch) {
         let mut batch = Batch::default();
         loop {
             mem::swap(&mut batch, &mut *self.waiting());
@@ -136,6 +139,7 @@ impl Shared {
             }
             self.send(&mut sender, batch.entries());
             batch.clear();
+            watch.look(self.counters.read(), Instant::now());
             thread::sleep(GATHER);
         }
     }

@@ -38,7 +38,7 @@ fn entries_of_a_worker_arrive_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.sock");
     let listener = listen(&path);
-    let queue = Queue::open(&path).unwrap();
+    let queue = Queue::open(&path, None).unwrap();
     (1..=1000).for_each(|number| log(&queue, number));
     let socket = rustix::net::accept(&listener).unwrap();
     for number in 1..=1000 {
@@ -51,7 +51,7 @@ fn entries_after_a_pause_arrive_too() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.sock");
     let listener = listen(&path);
-    let queue = Queue::open(&path).unwrap();
+    let queue = Queue::open(&path, None).unwrap();
     log(&queue, 1);
     let socket = rustix::net::accept(&listener).unwrap();
     assert_eq!(receive(&socket).unwrap().timestamp, 1);
@@ -67,7 +67,7 @@ fn slow_receiver_loses_nothing_that_fits_the_queue() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.sock");
     let listener = listen(&path);
-    let queue = Queue::open(&path).unwrap();
+    let queue = Queue::open(&path, None).unwrap();
     log(&queue, 1);
     let socket = rustix::net::accept(&listener).unwrap();
     // Far more than the socket has room for.
@@ -82,7 +82,7 @@ fn slow_receiver_loses_nothing_that_fits_the_queue() {
 #[test]
 fn absent_receiver_is_counted() {
     let directory = tempfile::tempdir().unwrap();
-    let queue = Queue::open(&directory.path().join("nobody.sock")).unwrap();
+    let queue = Queue::open(&directory.path().join("nobody.sock"), None).unwrap();
     (0..100).for_each(|number| log(&queue, number));
     while queue.stats().absent < 100 {
         thread::sleep(Duration::from_millis(1));
@@ -94,8 +94,8 @@ fn last_entries_are_sent_when_the_queue_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.sock");
     let listener = listen(&path);
-    let queue = Queue::open(&path).unwrap();
-    assert!(Arc::ptr_eq(&queue, &Queue::open(&path).unwrap()));
+    let queue = Queue::open(&path, None).unwrap();
+    assert!(Arc::ptr_eq(&queue, &Queue::open(&path, None).unwrap()));
     (1..=100).for_each(|number| log(&queue, number));
     drop(queue);
     let socket = rustix::net::accept(&listener).unwrap();

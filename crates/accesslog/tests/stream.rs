@@ -52,7 +52,7 @@ fn log(queue: &Queue, timestamp: u64) {
 fn entries_arrive_in_order_and_whole() {
     let (_directory, socket, path) = socket();
     let listener = UnixListener::bind(&socket).unwrap();
-    let queue = Queue::open(&path).unwrap();
+    let queue = Queue::open(&path, None).unwrap();
     (1..=1000).for_each(|number| log(&queue, number));
     let mut receiver = Receiver::accept(&listener);
     for number in 1..=1000 {
@@ -64,7 +64,7 @@ fn entries_arrive_in_order_and_whole() {
 fn a_slow_receiver_loses_nothing_that_fits_the_queue() {
     let (_directory, socket, path) = socket();
     let listener = UnixListener::bind(&socket).unwrap();
-    let queue = Queue::open(&path).unwrap();
+    let queue = Queue::open(&path, None).unwrap();
     log(&queue, 1);
     let mut receiver = Receiver::accept(&listener);
     // Far more than the socket has room for.

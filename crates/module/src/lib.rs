@@ -5,7 +5,7 @@
 //! share: `metadata` (the decisions of `bpf_metadata`, without Envoy), `identities` (where they come from), `target` and
 //! `balanced` (what policy is asked about), `known` (what the network filter leaves for the HTTP filter), `tls_choice`
 //! and `tls_hold` (how connections are carried, and what they wait for), `enforced` (the state they read), `log`
-//! (entries), `python` (the host of parsers written in Python), `timer`.
+//! (entries), `log_loss` (those that nobody takes), `python` (the host of parsers written in Python), `timer`.
 
 #![deny(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod identities;
 mod known;
 mod l7policy;
 mod log;
+mod log_loss;
 mod metadata;
 mod network;
 mod python;

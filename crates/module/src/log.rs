@@ -10,6 +10,8 @@ use cilium_abi::ConfigError;
 use cilium_accesslog::{Entry, Queue};
 use cilium_policy::HeaderLog;
 
+use crate::log_loss;
+
 /// Entries kept per worker for the next requests.
 const KEPT: usize = 256;
 
@@ -59,7 +61,7 @@ impl DerefMut for PooledEntry {
 
 /// Where a filter's entries go; `None`: nowhere.
 pub(crate) fn open(path: &str) -> Result<Option<Arc<Queue>>, ConfigError> {
-    if path.is_empty() { Ok(None) } else { Ok(Some(Queue::open(Path::new(path))?)) }
+    if path.is_empty() { Ok(None) } else { Ok(Some(Queue::open(Path::new(path), Some(&log_loss::LOSS))?)) }
 }
 
 /// Adds what policy found to be missing or wrong.

@@ -16,11 +16,12 @@ use cilium_proto::cilium_proxy::v1::ModuleBootstrap;
 use prost::Message;
 
 use crate::bootstrap::stats::{Statistics, UpdateCount};
-use crate::{enforced, identities, python, tls_hold};
+use crate::{enforced, identities, log_loss, python, tls_hold};
 
 /// Events posted to the main thread.
 const READY: u64 = 1;
 const UPDATED: u64 = 2;
+const LOG_DROPPED: u64 = 3;
 
 pub(crate) struct Extension {
     /// Gone after shutdown.
@@ -44,6 +45,7 @@ impl Extension {
             python::configure(parsers);
         }
         let statistics = Statistics::new(envoy)?;
+        log_loss::LOSS.report_to(Some((envoy.scheduler(), LOG_DROPPED)));
         let (queue, updates) = mpsc::channel();
         let held = !message.policy_socket.is_empty();
         let channel = if held { Some(connect(&message, envoy, queue)?) } else { None };
@@ -93,6 +95,7 @@ impl BootstrapExtension for Extension {
                 self.release(envoy);
             }
             UPDATED => self.updates.try_iter().for_each(|update| self.statistics.count(envoy, &update)),
+            LOG_DROPPED => self.statistics.count_dropped(envoy, log_loss::LOSS.take()),
             _ => {}
         }
     }
@@ -109,6 +112,7 @@ impl BootstrapExtension for Extension {
     }
 
     fn on_shutdown(&self) {
+        log_loss::LOSS.report_to(None);
         self.limit.borrow_mut().take();
         // Waits for the channel's thread.
         self.channel.borrow_mut().take();

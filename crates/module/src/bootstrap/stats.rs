@@ -21,6 +21,7 @@ pub(crate) struct Statistics {
     rejected: Counter,
     success: Counter,
     hosts_success: Counter,
+    log_dropped: Counter,
     stream_generation: Gauge,
     generation: Cell<u64>,
 }
@@ -32,9 +33,15 @@ impl Statistics {
             rejected: envoy.define_counter("policy.updates_rejected")?,
             success: envoy.define_counter("policy.update_success")?,
             hosts_success: envoy.define_counter("hostmap.update_success")?,
+            log_dropped: envoy.define_counter("access_log.dropped")?,
             stream_generation: envoy.define_gauge("policy.policy_stream_generation")?,
             generation: Cell::new(0),
         })
+    }
+
+    /// Entries of the access log were dropped.
+    pub(crate) fn count_dropped(&self, envoy: &BootstrapConfig, count: u64) {
+        envoy.increment_counter(self.log_dropped, count);
     }
 
     pub(crate) fn count(&self, envoy: &BootstrapConfig, update: &UpdateCount) {
