@@ -83,10 +83,14 @@ class Namespace:
         return process
 
     def stop(self) -> None:
-        """Ends all processes started in here, and those that they started."""
-        for process in self.processes:
+        """Ends all processes in here: also those that outlive whoever started them, as Envoy does its proxy."""
+        found = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False)
+        for pid in (
+            *(process.pid for process in self.processes if process.poll() is None),
+            *map(int, found.stdout.split()),
+        ):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         for process in self.processes:
             process.communicate()
         self.processes.clear()
