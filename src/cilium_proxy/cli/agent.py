@@ -103,7 +103,8 @@ def run(
         proxy = agent.Agent(bootstrap, arguments, directory, options, roots)
         asyncio.run(proxy.run())
     except (BootstrapError, RewriteError) as error:
-        return _fail(f"{arguments.config or '--config-yaml'}: {error}", 2)
+        where = arguments.config or ("--config-yaml" if arguments.config_yaml else DEFAULT_CONFIG)
+        return _fail(f"{where}: {error}", 2)
     except (OSError, MissingError, state_directory.StateDirectoryError) as error:
         return _fail(str(error), 2)
     except StartError as error:
@@ -112,7 +113,7 @@ def run(
 
 
 def _read(arguments: AgentArguments) -> AgentBootstrap:
-    """The bootstrap from file and command line, merged as Envoy does. Raises OSError, BootstrapError."""
+    """The bootstrap from file and command line, merged as Envoy does. Raises BootstrapError."""
     from cilium_proxy.rewrite.cilium import read_bootstrap
 
     texts = [] if arguments.config is None and arguments.config_yaml else [_text(arguments.config or DEFAULT_CONFIG)]
@@ -129,6 +130,8 @@ def _text(path: Path) -> str:
 
     try:
         return path.read_text()
+    except OSError as error:
+        raise BootstrapError(f"the bootstrap cannot be read: {error.strerror}; -c says where it is") from error
     except UnicodeDecodeError as error:
         raise BootstrapError(f"not a text: {error}") from error
 

@@ -81,7 +81,6 @@ def _value(key: str) -> dict[str, Any]:
         "object_key": SHARED,
         "factory_key": "envoy.hashable_string",
         "format_string": {"text_format_source": {"inline_string": f"%FILTER_STATE({key}:PLAIN)%"}},
-        "read_only": True,
         "shared_with_upstream": "ONCE",
         "skip_if_empty": True,
     }
