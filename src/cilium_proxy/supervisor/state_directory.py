@@ -45,12 +45,20 @@ def create(path: Path) -> Path:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.parent == base():
+            _narrow(path.parent)
             _check(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         _check(path)
     except OSError as error:
         raise StateDirectoryError(f"cannot use {path}: {error.strerror}; give another with --state-dir") from error
     return path
+
+
+def _narrow(path: Path) -> None:
+    """Takes from others the right to write to a directory of this user's: volumes of Kubernetes come with it."""
+    info = path.lstat()
+    if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and info.st_mode & 0o022:
+        path.chmod(stat.S_IMODE(info.st_mode) & ~0o022)
 
 
 def _check(path: Path) -> None:
