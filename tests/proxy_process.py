@@ -11,6 +11,7 @@ import threading
 import time
 
 from cilium_proxy.supervisor import control
+from cilium_proxy.supervisor.generation import Generation
 
 LIMIT = 40.0
 PROGRAM = [sys.executable, "-m", "cilium_proxy"]
@@ -65,17 +66,23 @@ class ProxyProcess:
     def end(self):
         """Ends it and whatever it left running."""
         self.stop(signal.SIGKILL)
-        for pid in recorded(self.state):
+        for envoy in _record(self.state):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(envoy["pid"], signal.SIGKILL)
+            if envoy["generation"] is not None:
+                Generation(**envoy["generation"]).release()
         self.reader.join(LIMIT)
         self.process.stdout.close()
 
 
 def recorded(state):
     """Process groups of the Envoys that a proxy with this state directory started."""
+    return [one["pid"] for one in _record(state)]
+
+
+def _record(state):
     try:
-        return [one["pid"] for one in json.loads((state / "envoy.json").read_text())]
+        return json.loads((state / "envoy.json").read_text())
     except FileNotFoundError:
         return []
 

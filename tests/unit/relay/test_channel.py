@@ -57,6 +57,18 @@ async def test_all_modules_must_accept(channel, connect):
     assert channel.state(POLICIES).error == "endpoint 7: no"
 
 
+async def test_what_only_a_module_refuses_that_does_not_serve_is_in_force(channel, connect):
+    serving, other = await connect(name="old"), await connect(name="new")
+    channel.count("old")
+    other.refuse = {"a": "no"}
+    await channel.publish(POLICIES, {"a": b"1"}, "v1")
+    assert (serving.policies(), other.policies()) == ({"a": b"1"}, {})
+    channel.count("new")
+    with pytest.raises(RejectedError, match="no"):
+        await channel.publish(POLICIES, {"a": b"2"}, "v2")
+    assert serving.policies() == {"a": b"1"}
+
+
 async def test_after_a_refusal_the_next_change_is_taken(channel, connect):
     module = await connect()
     await channel.publish(POLICIES, {"a": b"1"}, "v1")

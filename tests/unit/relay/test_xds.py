@@ -6,6 +6,7 @@ import pytest
 from cilium_proxy import api
 from cilium_proxy.relay.resources import CLUSTERS, ENDPOINTS, LISTENERS, NackedError, Refusal, ResourceCache
 from cilium_proxy.relay.xds import XdsServer
+from cilium_proxy.rewrite.instance import name_instance
 
 SOTW = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 DELTA = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
@@ -191,6 +192,25 @@ async def test_all_streams_must_take_a_set(open_stream, cache):
     assert not taken.done()
     await other.answer(await other.receive())
     await taken
+
+
+async def test_the_envoy_that_serves_is_the_one_whose_answers_count(open_stream, cache):
+    serving, other = open_stream(), open_stream()
+    cache.count("old")
+    wanted = cache.set(CLUSTERS, {"a": b"1"})
+    for stream, instance in ((serving, "old"), (other, "new")):
+        node = api.messages("envoy.config.core.v3.Node")()
+        name_instance(node, instance)
+        await stream.send(type_url=CLUSTERS, node=node)
+    await other.answer(await other.receive(), error="no")
+    taken = asyncio.create_task(cache.taken(wanted))
+    await asyncio.sleep(0.05)
+    assert not taken.done()
+    await serving.answer(await serving.receive())
+    await taken
+    cache.count("new")
+    with pytest.raises(NackedError, match="no"):
+        await cache.taken(wanted)
 
 
 async def test_a_stream_that_ends_is_not_waited_for(open_stream, cache):
