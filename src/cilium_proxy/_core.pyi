@@ -1,11 +1,15 @@
-"""The native side of `cilium_proxy.policy` (crates/python): conversions only, documented there."""
+"""The native side of `cilium_proxy.policy` and `cilium_proxy.observe` (crates/python): conversions only."""
 
-from typing import Any, final
+from typing import Any, Literal, final
 
 __all__ = [
+    "CompactPrinter",
     "HostMap",
     "L7Connections",
+    "LogDestination",
     "LogEntry",
+    "LogQueue",
+    "LogReceiver",
     "ParserConnection",
     "PolicyMap",
     "Snapshot",
@@ -15,6 +19,7 @@ __all__ = [
     "kafka_rules_allow",
     "l7_parsers",
     "l7_rule_problem",
+    "log_entry_json",
     "proxylib_params",
 ]
 
@@ -255,3 +260,64 @@ class SniPattern:
     def __new__(cls, pattern: str) -> SniPattern: ...
     def matches(self, name: str) -> bool:
         """Whether the whole server name fits, without regard to case."""
+
+_Names = tuple[dict[int, str], dict[str, str]]
+"""By security identity, and of endpoints by IP address."""
+
+def log_entry_json(entry: bytes) -> str:
+    """A serialised `cilium.LogEntry` as JSON, without a line end. Raises ValueError."""
+
+@final
+class CompactPrinter:
+    """Prints serialised `cilium.LogEntry` messages as Hubble does."""
+
+    def __new__(cls, names: _Names) -> CompactPrinter: ...
+    def print(self, entry: bytes) -> str:
+        """One line, without its end. Raises ValueError."""
+
+@final
+class LogQueue:
+    """Serialised entries of a receiver until they are taken, up to 8 MiB. Readable, for a selector, when it has any."""
+
+    def __new__(cls) -> LogQueue: ...
+    def fileno(self) -> int: ...
+    def take(self) -> list[bytes]:
+        """What has arrived since the last call."""
+
+@final
+class LogDestination:
+    """Writes entries of a receiver in a native thread. Opening may block; raises OSError when it fails."""
+
+    def __new__(
+        cls,
+        kind: Literal["stdout", "file", "socket"],
+        form: Literal["compact", "json"],
+        path: str | None,
+        names: _Names,
+    ) -> LogDestination: ...
+    def set_names(self, names: _Names) -> None: ...
+    def reopen(self) -> None:
+        """Opens a log file anew before the next write."""
+
+    def statistics(self) -> dict[str, int]:
+        """Entries malformed, written, dropped and failed."""
+
+    def close(self, patience: float) -> bool:
+        """Writes what waits; False when that takes longer than `patience` seconds. Blocks."""
+
+@final
+class LogReceiver:
+    """Receives `cilium.LogEntry` messages on `socket`, in a native thread, as a stream or as packets.
+
+    Raises `observe.ReceiverError` when it cannot listen.
+    """
+
+    def __new__(cls, socket: str, stream: bool, outlet: LogQueue | LogDestination | None) -> LogReceiver: ...
+    def redirect(self, outlet: LogQueue | LogDestination | None) -> None:
+        """Entries go there from now on; None: nowhere."""
+
+    def statistics(self) -> dict[str, int]:
+        """Senders connected, entries received, malformed and truncated."""
+
+    def close(self) -> None:
+        """Takes what has arrived, stops listening and removes the socket."""

@@ -95,7 +95,7 @@ async def log(node):
     """The denials that the agent hears of."""
     denials = asyncio.Queue()
     receiver = Receiver(
-        Path(node.access_log), lambda entry, _: denials.put_nowait(entry) if entry.entry_type == DENIED else None
+        Path(node.access_log), lambda entry: denials.put_nowait(entry) if entry.entry_type == DENIED else None
     )
     await receiver.start()
     yield denials

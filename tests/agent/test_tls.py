@@ -31,7 +31,7 @@ def port():
 async def log(node):
     """Entries of the access log."""
     entries = []
-    receiver = Receiver(Path(node.access_log), lambda entry, _packet: entries.append(entry))
+    receiver = Receiver(Path(node.access_log), entries.append)
     await receiver.start()
     yield entries
     await receiver.close()

@@ -309,7 +309,7 @@ async def test_log_entries_that_nobody_takes_are_told_of_and_counted(agent, node
         while "cilium.access_log.dropped: 2" not in await admin.request("GET", "/stats?filter=access_log"):
             await asyncio.sleep(0.05)
     entries = []
-    receiver = Receiver(Path(node.access_log), lambda entry, _packet: entries.append(entry))
+    receiver = Receiver(Path(node.access_log), entries.append)
     await receiver.start()
     async with asyncio.timeout(LIMIT):
         # The next attempt to connect is due within a second.

@@ -11,11 +11,11 @@ from cilium_proxy.api import messages
 
 
 class Receiver:
-    """The agent's end: one cilium.LogEntry per packet."""
+    """The control plane's end: a stream of cilium.LogEntry messages, each behind its length."""
 
     def __init__(self, path):
         self.path = path
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         self.listener.listen()
         self.listener.settimeout(10)
@@ -25,7 +25,19 @@ class Receiver:
         if self.connection is None:
             self.connection, _ = self.listener.accept()
             self.connection.settimeout(10)
-        return messages("cilium.LogEntry").FromString(self.connection.recv(65536))
+        return messages("cilium.LogEntry").FromString(self._take(self._length()))
+
+    def _length(self):
+        length = shift = 0
+        while (byte := self._take(1)[0]) & 0x80:
+            length |= (byte & 0x7F) << shift
+            shift += 7
+        return length | byte << shift
+
+    def _take(self, count):
+        taken = self.connection.recv(count, socket.MSG_WAITALL)
+        assert len(taken) == count
+        return taken
 
     def close(self):
         self.listener.close()

@@ -1,9 +1,10 @@
-//! Python bindings of the policy engine, of the L7 parsers and of entries of the access log: conversions and nothing else.
-//! The API of the engine is the package `cilium_proxy.policy`.
+//! Python bindings of the policy engine, of the L7 parsers and of the access log: conversions and nothing else. The API of
+//! the engine is the package `cilium_proxy.policy`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over")]
 
+mod access_log;
 mod convert;
 mod error;
 mod hosts;
@@ -21,6 +22,8 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
 
+    #[pymodule_export]
+    use crate::access_log::{CompactPrinter, LogDestination, LogQueue, LogReceiver, log_entry_json};
     #[pymodule_export]
     use crate::hosts::HostMap;
     #[pymodule_export]

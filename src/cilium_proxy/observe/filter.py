@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from cilium_proxy.observe.compact import DENIED
 from cilium_proxy.observe.names import Names
+
+DENIED = 2
+"""`cilium.EntryType`."""
 
 Verdict = Literal["denied", "forwarded"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from cilium_proxy import _core
 from cilium_proxy.api import messages, pool
 
 NAME = "cilium.LogEntry"
@@ -22,12 +23,7 @@ def print_line(entry: Any) -> str:
     Keys are the JSON names of the fields, sorted and always the same: fields without a value are there too, with their
     default. 64-bit numbers (`timestamp`) are strings, as protobuf's JSON form has it.
     """
-    fields = json_format.MessageToDict(
-        entry,
-        always_print_fields_with_no_presence=True,
-        descriptor_pool=pool(),
-    )
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return _core.log_entry_json(entry.SerializeToString())
 
 
 def parse_line(line: str | bytes) -> Any:

@@ -52,7 +52,7 @@ def _is_socket(source: str) -> bool:
 async def _socket(path: Path) -> AsyncGenerator[Any]:
     waiting: asyncio.Queue[Any] = asyncio.Queue(QUEUE)
 
-    def take(entry: Any, _: bytes) -> None:
+    def take(entry: Any) -> None:
         if not waiting.full():
             waiting.put_nowait(entry)
 

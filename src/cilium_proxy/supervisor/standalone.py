@@ -60,7 +60,7 @@ class Standalone:
         self.channel = PolicyChannel(directory / "policy.sock", required=(HOSTS, POLICIES))
         self.cache = ResourceCache()
         self._xds = XdsServer(directory / "xds.sock", self.cache)
-        self.access_log = AccessLogService(directory / ACCESS_LOG, config.access_log, first.names)
+        self.access_log = AccessLogService(directory / ACCESS_LOG, config.access_log, first.names, stream=True)
         self._control = ControlServer(
             directory / state_directory.CONTROL,
             {"status": self.status, "policies": self.policies, "restart": self.restart},

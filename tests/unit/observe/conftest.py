@@ -35,12 +35,12 @@ def make_entry() -> MakeEntry:
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[[Path], socket.socket]]:
+def connect() -> Iterator[Callable[..., socket.socket]]:
     """Connects as Envoy does."""
     senders = []
 
-    def to(path: Path) -> socket.socket:
-        sender = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def to(path: Path, kind: socket.SocketKind = socket.SOCK_SEQPACKET) -> socket.socket:
+        sender = socket.socket(socket.AF_UNIX, kind)
         senders.append(sender)
         sender.settimeout(10)
         sender.connect(str(path))

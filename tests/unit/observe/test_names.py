@@ -1,7 +1,9 @@
 from pathlib import Path
 
+from tests.unit.observe.conftest import MakeEntry
+
 from cilium_proxy.config import load
-from cilium_proxy.observe import Names
+from cilium_proxy.observe import CompactPrinter, Names
 from cilium_proxy.policy.compile import compile_policies, load_policies
 
 CONFIG = """
@@ -34,16 +36,14 @@ def test_the_configuration_names_endpoints_identities_and_prefixes(tmp_path: Pat
     assert (names.of_endpoint("127.0.0.2"), names.of_endpoint("::2"), names.of_endpoint("::3")) == ("api", "api", "::3")
     frontend = compiled.identities.named("frontend")
     assert frontend is not None
-    assert names.of_identity(frontend.number) == "frontend"
-    assert names.of_identity(compiled.identities.resolve("10.1.2.3")) == "10.0.0.0/8"
-    assert names.of_identity(2) == "world"
-    assert names.of_identity(99) is None
+    prefix = compiled.identities.resolve("10.1.2.3")
+    assert (names.identities[frontend.number], names.identities[prefix]) == ("frontend", "10.0.0.0/8")
 
 
-def test_identities_in_reasons_get_their_names() -> None:
-    names = Names({258: "xwing"}, {})
+def test_identities_in_reasons_get_their_names(make_entry: MakeEntry) -> None:
     reason = 'port 80: identity 258 is not among the remotes of rule "identity 258", identity 999, identity 2'
-    assert names.in_reason(reason) == (
+    line = CompactPrinter(Names({258: "xwing"}, {}))(make_entry(entry_type="Denied", cilium_rule_ref=reason))
+    assert line.endswith(
         'port 80: identity 258 (xwing) is not among the remotes of rule "identity 258", '
         "identity 999, identity 2 (world)"
     )

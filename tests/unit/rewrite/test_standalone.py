@@ -65,11 +65,11 @@ def test_policy_of_an_egress_listener_is_about_the_upstream():
 def test_the_connections_verdict_comes_before_http():
     message = made(listener())
     name, network = module_config(message.filter_chains[0].filters[0], "cilium.NetworkFilter")
-    assert (name, network.access_log_path) == ("cilium.network", "/run/access_log.sock")
+    assert (name, network.access_log_path) == ("cilium.network", "stream:/run/access_log.sock")
     name, policy = module_config(manager(message).http_filters[0], "cilium.L7Policy")
     assert (name, policy.access_log_path, policy.denied_403_body) == (
         "cilium.l7policy",
-        "/run/access_log.sock",
+        "stream:/run/access_log.sock",
         "Access denied",
     )
     assert manager(message).http_filters[1].name == "envoy.filters.http.router"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from cilium_proxy.api import from_dict, messages, pack
@@ -15,7 +14,7 @@ _LOCAL = [{"address_prefix": "127.0.0.1", "prefix_len": 32}, {"address_prefix": 
 _ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 
 
-def connection_manager(listener: Listener, denied: Denied, access_log: Path | None) -> Any:
+def connection_manager(listener: Listener, denied: Denied, access_log_path: str) -> Any:
     """`envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 
     What costs time is off unless the listener asks for it: request ids, Envoy's own headers, statistics of upstreams,
@@ -45,7 +44,7 @@ def connection_manager(listener: Listener, denied: Denied, access_log: Path | No
         },
     )
     policy = messages("cilium.L7Policy")(
-        access_log_path=str(access_log or ""),
+        access_log_path=access_log_path,
         denied_403_body=denied.body,
         denied_reason_header=denied.reason_header or "",
     )

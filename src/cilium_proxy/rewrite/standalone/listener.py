@@ -16,7 +16,7 @@ _MANAGER = "envoy.filters.network.http_connection_manager"
 
 
 def listener(wanted: Listener, endpoint: Endpoint, denied: Denied, access_log: Path | None) -> Any:
-    """`envoy.config.listener.v3.Listener` with the name in proxy.yaml."""
+    """`envoy.config.listener.v3.Listener` with the name in proxy.yaml. `access_log` is the socket for its entries."""
     message = from_dict(
         "envoy.config.listener.v3.Listener",
         {
@@ -30,10 +30,11 @@ def listener(wanted: Listener, endpoint: Endpoint, denied: Denied, access_log: P
     )
     message.listener_filters.add(name="cilium.bpf_metadata").typed_config.CopyFrom(_metadata(wanted, endpoint))
     chain = message.filter_chains[0]
-    network = messages("cilium.NetworkFilter")(access_log_path=str(access_log or ""))
+    access_log_path = f"stream:{access_log}" if access_log else ""
+    network = messages("cilium.NetworkFilter")(access_log_path=access_log_path)
     chain.filters.add(name="cilium.network").typed_config.CopyFrom(module_filter(network))
     if wanted.protocol == "http":
-        manager = connection_manager(wanted, denied, access_log)
+        manager = connection_manager(wanted, denied, access_log_path)
         chain.filters.add(name=_MANAGER).typed_config.CopyFrom(pack(manager))
     else:
         chain.filters.add(name="envoy.filters.network.tcp_proxy").typed_config.CopyFrom(pack(_tcp_proxy(wanted)))

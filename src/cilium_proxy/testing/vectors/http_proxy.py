@@ -145,7 +145,7 @@ async def surroundings(required: Sequence[str]) -> AsyncIterator[tuple[Path, Pol
     with tempfile.TemporaryDirectory(prefix="cv-") as name:
         directory = Path(name)
         entries: list[Any] = []
-        receiver = Receiver(directory / LOG, lambda entry, _packet: entries.append(entry))
+        receiver = Receiver(directory / LOG, entries.append)
         await receiver.start()
         channel = PolicyChannel(directory / "policy.sock", required=required)
         await channel.start()
