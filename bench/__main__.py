@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import access_log as access_log_bench
 from bench import agent as agent_bench
 from bench import websocket as websocket_bench
 from bench.http import compare
@@ -43,7 +44,19 @@ def agent(quick: bool) -> None:
     agent_bench.main(quick)
 
 
-BENCHMARKS = {"http": http, "verdict": verdict, "python": python, "websocket": websocket, "agent": agent}
+def access_log(quick: bool) -> None:
+    """What an entry of the access log costs `cilium-proxy run`."""
+    access_log_bench.main(quick)
+
+
+BENCHMARKS = {
+    "http": http,
+    "verdict": verdict,
+    "python": python,
+    "websocket": websocket,
+    "agent": agent,
+    "access_log": access_log,
+}
 
 
 def main() -> int:
