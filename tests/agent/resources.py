@@ -442,3 +442,13 @@ def _admin_listener(name, host, port, path, target):
         route_config={"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
     )
     return {"name": name, "address": _address(host, port), "filter_chains": [{"filters": [manager]}]}
+
+
+def certificate_secret(name, certificate):
+    """A secret with a certificate and its key."""
+    fields = {
+        "certificate_chain": {"inline_string": certificate.chain},
+        "private_key": {"inline_string": certificate.key},
+    }
+    secret = {"name": name, "tls_certificate": fields}
+    return api.from_dict("envoy.extensions.transport_sockets.tls.v3.Secret", secret)

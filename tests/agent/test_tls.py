@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.agent import resources, tls
+from tests import admin, tls
+from tests.agent import resources
 from tests.agent.conftest import CLIENT, POD, STRANGER
 from tests.agent.double import CLUSTERS, HOSTS, LISTENERS, POLICIES, SECRETS
 from tests.agent.test_traffic import listening
@@ -73,10 +74,16 @@ class Mesh:
 
     async def connect(self, source=CLIENT, context=None, name=tls.NAME):
         """A TLS client's connection; None: it was closed."""
-        return self._keep(await tls.connect(self.node, source, context or tls.client_context(), name))
+        return self._keep(
+            await tls.connect((self.node.host, self.node.port), source, context or tls.client_context(), name)
+        )
 
     async def connect_raw(self, source=CLIENT):
-        return self._keep(await tls.connect(self.node, source))
+        return self._keep(await tls.connect(self._address, source))
+
+    @property
+    def _address(self):
+        return self.node.host, self.node.port
 
     def _keep(self, connection):
         if connection is not None:
@@ -87,7 +94,7 @@ class Mesh:
         assert (await self.agent.push(POLICIES, policies(*rules))).error is None
 
     async def stat(self, name):
-        return await tls.statistic(self.proxy.directory / "admin.sock", name)
+        return await admin.statistic(self.proxy.directory / "admin.sock", name)
 
 
 @pytest.fixture
@@ -203,7 +210,7 @@ async def test_a_late_secret_holds_the_connections_that_need_it_and_no_others(st
     other = await mesh.connect(STRANGER)
     assert await other.echo()
     assert not waiting.done()
-    answer = await agent.push(SECRETS, {"late": tls.certificate_secret("late", CERTIFICATE)})
+    answer = await agent.push(SECRETS, {"late": resources.certificate_secret("late", CERTIFICATE)})
     assert answer.error is None
     connection = await waiting
     assert await connection.echo()
@@ -230,12 +237,12 @@ async def test_a_missing_upstream_secret_lets_no_byte_out(start, port):
 
 async def test_rotation_is_for_new_connections(start, agent, upstream):
     first, second = (authority().issue(f"{number}.test", tls.NAME) for number in (1, 2))
-    secrets = {"one": tls.certificate_secret("one", first)}
+    secrets = {"one": resources.certificate_secret("one", first)}
     mesh = await start(rule(client={"tls_sds_secret": "one"}, server=originate()), secrets=secrets)
     before = await mesh.connect()
     assert before.subject == "1.test"
     assert await before.echo()
-    await agent.push(SECRETS, {"one": tls.certificate_secret("one", second)})
+    await agent.push(SECRETS, {"one": resources.certificate_secret("one", second)})
     after = await mesh.connect()
     assert after.subject == "2.test"
     assert await after.echo()
@@ -244,13 +251,13 @@ async def test_rotation_is_for_new_connections(start, agent, upstream):
 
 @pytest.mark.parametrize("bad", ["no certificate", "another key"])
 async def test_a_secret_that_envoy_refuses_is_named_and_the_one_before_stays(start, agent, upstream, bad):
-    secrets = {"one": tls.certificate_secret("one", CERTIFICATE)}
+    secrets = {"one": resources.certificate_secret("one", CERTIFICATE)}
     mesh = await start(rule(client={"tls_sds_secret": "one"}, server=originate()), secrets=secrets)
     before = await mesh.connect()
     broken = type(CERTIFICATE)(CERTIFICATE.chain, authority().issue("other").key)
     if bad == "no certificate":
         broken = type(CERTIFICATE)("nonsense", CERTIFICATE.key)
-    answer = await agent.push(SECRETS, {"one": tls.certificate_secret("one", broken)})
+    answer = await agent.push(SECRETS, {"one": resources.certificate_secret("one", broken)})
     assert 'secret "one": Failed to load' in answer.error
     for connection in (before, await mesh.connect()):
         assert await connection.echo()
@@ -261,12 +268,12 @@ async def test_a_first_secret_that_envoy_refuses_closes_with_the_reason(start, a
     mesh = await start(
         rule(client={"tls_sds_secret": "one"}, server=originate()),
         rule(44, client=terminate()),
-        secrets={"one": tls.certificate_secret("one", broken)},
+        secrets={"one": resources.certificate_secret("one", broken)},
     )
     assert await mesh.connect() is None
     await eventually(lambda: log)
     assert 'Envoy refuses secret "one": Failed to load certificate chain' in log[0].cilium_rule_ref
-    await agent.push(SECRETS, {"one": tls.certificate_secret("one", CERTIFICATE)})
+    await agent.push(SECRETS, {"one": resources.certificate_secret("one", CERTIFICATE)})
     assert await (await mesh.connect()).echo()
 
 
@@ -289,7 +296,7 @@ async def test_contexts_that_no_policy_uses_any_more_go(start, upstream, node):
     mesh = await start(rule(client=terminate(), server=originate()), rule(44, client=second))
 
     async def chains():
-        dump = await tls.admin(mesh.proxy.directory / "admin.sock", "/config_dump?resource=dynamic_listeners")
+        dump = await admin.ask(mesh.proxy.directory / "admin.sock", "/config_dump?resource=dynamic_listeners")
         return dump.count('"cilium:')
 
     assert await chains() == 3

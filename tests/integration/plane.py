@@ -31,6 +31,7 @@ class ControlPlane:
         await self.enforcer.apply(await self.source.read())
 
     async def close(self):
+        await self.enforcer.close()
         await self.xds.close()
         await self.channel.close()
 

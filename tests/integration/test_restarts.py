@@ -15,6 +15,10 @@ from tests.integration.plane import until_ready
 from tests.integration.proxy import eventually
 
 from cilium_proxy.cli import group
+from cilium_proxy.relay.envoy_resources import EnvoyResources
+from cilium_proxy.relay.resources import CLUSTERS, LISTENERS
+from cilium_proxy.rewrite.cilium import Options
+from cilium_proxy.sources.agent.update import Update
 
 OPEN, SHUT = http_rule(path="/x"), http_rule(path="/other")
 
@@ -49,10 +53,12 @@ async def test_listeners_open_when_policy_is_there_and_not_before(files4, contro
     plane = await control_plane(files4)
     process = await envoy(files4)
     snapshot = await plane.source.read()
-    plane.cache.set("type.googleapis.com/envoy.config.cluster.v3.Cluster", snapshot.clusters)
-    listeners = plane.cache.set("type.googleapis.com/envoy.config.listener.v3.Listener", snapshot.listeners)
-    async with asyncio.timeout(LIMIT):
-        await plane.cache.taken(listeners)
+    resources = EnvoyResources(plane.cache, Options(privileged_sockets=False), {})
+    for url, wanted in ((CLUSTERS, snapshot.clusters), (LISTENERS, snapshot.listeners)):
+        update = Update(type_url=url, version="1", resources=dict(wanted))
+        offered, _ = await resources.take(update, frozenset())
+        async with asyncio.timeout(LIMIT):
+            await plane.cache.taken(offered)
     await asyncio.sleep(0.3)
     assert not await process.admin.is_ready()
     with pytest.raises(ConnectionRefusedError):

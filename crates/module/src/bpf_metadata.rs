@@ -113,7 +113,7 @@ impl ListenerFilter for Filter {
     fn on_scheduled(&self, connection: &mut Accepted<'_>, event: u64) -> Accept {
         let Some(Held { hold, context, destination }) = self.held.take() else { return Accept::Hold };
         let waits_on = hold.on_event(event);
-        let choice = look(connection, &context, destination);
+        let choice = self.look(connection, &context, destination);
         match choice {
             Choice::Unheard | Choice::Missing(_) if waits_on => {
                 *self.held.borrow_mut() = Some(Held { hold, context, destination });
@@ -128,7 +128,7 @@ impl Filter {
     /// Chooses the connection's chain and sockets, or has it wait for them.
     fn choose(&self, connection: &mut Accepted<'_>, context: Vec<u8>, destination: SocketAddr) -> Accept {
         let generation = enforced::load().tls.generation();
-        match look(connection, &context, destination) {
+        match self.look(connection, &context, destination) {
             Choice::Unheard | Choice::Missing(_) => match Hold::new(connection, generation) {
                 Ok(hold) => {
                     *self.held.borrow_mut() = Some(Held { hold, context, destination });
@@ -138,6 +138,14 @@ impl Filter {
             },
             choice => self.act(connection, choice),
         }
+    }
+
+    fn look(&self, connection: &mut Accepted<'_>, context: &[u8], destination: SocketAddr) -> Choice {
+        let Some(context) = Context::decode(context) else {
+            return Choice::Refused("the metadata is broken".to_owned());
+        };
+        let required = self.config.tls_required;
+        tls_choice::choose(connection, &context, destination, &enforced::load(), tls_hold::heard(), required)
     }
 
     fn act(&self, connection: &mut Accepted<'_>, choice: Choice) -> Accept {
@@ -181,12 +189,5 @@ impl Filter {
                 None
             }
         }
-    }
-}
-
-fn look(connection: &mut Accepted<'_>, context: &[u8], destination: SocketAddr) -> Choice {
-    match Context::decode(context) {
-        Some(context) => tls_choice::choose(connection, &context, destination, &enforced::load(), tls_hold::heard()),
-        None => Choice::Refused("the metadata is broken".to_owned()),
     }
 }

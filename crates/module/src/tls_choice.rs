@@ -37,7 +37,8 @@ pub(crate) enum Choice {
     Refused(String),
 }
 
-/// Chooses among what Envoy has. `heard`: the generation of contexts that this worker has heard of.
+/// Chooses among what Envoy has. `heard`: the generation of contexts that this worker has heard of. `required`: no
+/// client goes without the TLS that policy has for it.
 ///
 /// The server's side has no choice when policy refuses it: its cluster then has no socket for the connection.
 pub(crate) fn choose(
@@ -46,6 +47,7 @@ pub(crate) fn choose(
     destination: SocketAddr,
     state: &State,
     heard: u64,
+    required: bool,
 ) -> Choice {
     if context.l7lb {
         return Choice::Left;
@@ -60,10 +62,14 @@ pub(crate) fn choose(
         TlsVerdict::Refused(_) => None,
     };
     let is_tls = connection.transport_protocol() == Some(TLS);
-    let towards_client = match is_tls.then(|| verdict(TlsSide::Server)) {
-        Some(TlsVerdict::Context(wanted)) => Some(wanted.name()),
-        Some(TlsVerdict::Raw) | None => None,
-        Some(TlsVerdict::Refused(reason)) => return Choice::Refused(reason.describe(context.pod).to_string()),
+    let towards_client = match verdict(TlsSide::Server) {
+        TlsVerdict::Context(_) if required && !is_tls => {
+            return Choice::Refused("the client does not speak TLS, which its rule demands".to_owned());
+        }
+        _ if !is_tls => None,
+        TlsVerdict::Context(wanted) => Some(wanted.name()),
+        TlsVerdict::Raw => None,
+        TlsVerdict::Refused(reason) => return Choice::Refused(reason.describe(context.pod).to_string()),
     };
     let mut unheard = false;
     for (end, name) in [("client", towards_client), ("server", towards_server.filter(|name| *name != RAW))] {

@@ -81,8 +81,7 @@ def _data(config: Config | None, compiled: Compiled | None, problems: list[Probl
             for name, addresses, identity, rules in _endpoints(config, compiled)
         ]
         data["secrets"] = [
-            {"name": name, "use": use, "delivered": name in compiled.delivered.values}
-            for name, use in _secrets(compiled)
+            {"name": name, "use": use, "delivered": delivered} for name, use, delivered in _secrets(compiled)
         ]
         data["warnings"] = [problem_data(warning) for warning in _warnings(config, compiled)]
     return data
@@ -98,8 +97,9 @@ def _endpoints(config: Config, compiled: Compiled) -> list[tuple[str, str, int, 
     return rows
 
 
-def _secrets(compiled: Compiled) -> list[tuple[str, str]]:
-    return sorted({(secret.name, secret.use) for secret in compiled.secrets})
+def _secrets(compiled: Compiled) -> list[tuple[str, str, bool]]:
+    """Name and use of each secret, and whether it is there."""
+    return sorted({(secret.name, secret.use, compiled.delivered.has(secret)) for secret in compiled.secrets})
 
 
 def _warnings(config: Config, compiled: Compiled) -> list[Problem]:
@@ -122,8 +122,8 @@ def _print(config: Config, compiled: Compiled, path: Path | None, form: Form) ->
     else:
         for name, _, _, chosen in rows:
             click.echo(f"  {name}: {chosen if chosen != '-' else 'no policy selects it, everything is allowed'}")
-    for name, use in _secrets(compiled):
-        click.echo(f"  {'has' if name in compiled.delivered.values else 'needs'} secret {name} ({use})")
+    for name, use, delivered in _secrets(compiled):
+        click.echo(f"  {'has' if delivered else 'needs'} secret {name} ({use})")
     warnings = _warnings(config, compiled)
     for warning in warnings[:SCREEN]:
         click.echo(f"warning: {warning}", err=True)

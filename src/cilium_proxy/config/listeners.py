@@ -75,6 +75,7 @@ def _listener(fields: Fields, endpoints: dict[str, Endpoint]) -> Listener:
         idle_timeout=_or(timeouts["idle_timeout"], IDLE_TIMEOUT),
         request_timeout=_or(timeouts["request_timeout"], REQUEST_TIMEOUT),
         mark=fields.mark,
+        tls=fields.boolean("tls") or False,
         http=_http(fields.fields("http")),
     )
 

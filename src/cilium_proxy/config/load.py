@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
 from cilium_proxy.config.address import Address, parse_address
 from cilium_proxy.config.listeners import read_listeners
-from cilium_proxy.config.model import AccessLog, Config, Denied, EnvoyOptions, SecretFile
+from cilium_proxy.config.model import AccessLog, Config, Denied, EnvoyOptions
 from cilium_proxy.config.parsers import read_parsers
 from cilium_proxy.config.peers import check_addresses, read_endpoints, read_identities, read_namespaces
+from cilium_proxy.config.secrets import read_secret_files
 from cilium_proxy.yaml import Fields, Mark, Problems, ProblemsError, Scalar, Value, read
 
 DEFAULT_ADMIN = Address("127.0.0.1", 9901)
@@ -28,8 +28,6 @@ _RESERVED_ARGS = (
     "--log-level",
     "-l",
 )
-
-_SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 class ConfigError(ProblemsError):
@@ -75,7 +73,7 @@ def parse_config(document: Value, path: Path, problems: Problems | None = None) 
         drain_time=_default(root.seconds("drain_time"), DEFAULT_DRAIN_TIME),
         denied=_denied(root),
         envoy=_envoy(root),
-        secrets=_secrets(root, base),
+        secrets=read_secret_files(root, base),
         parsers=read_parsers(root, base),
         places={**policies, "admin": root.where("admin")},
     )
@@ -137,25 +135,6 @@ def _access_log(root: Fields, base: Path) -> AccessLog:
     if socket is not None:
         return AccessLog(kind="socket", format="json", path=base / socket)
     return AccessLog(kind="stdout", format=chosen, path=None)
-
-
-def _secrets(root: Fields, base: Path) -> tuple[SecretFile, ...]:
-    """`name: file` or `namespace/name: file`."""
-    found: dict[str, SecretFile] = {}
-    for key, mark, value in root.entries("secrets"):
-        path = f"secrets.{key}"
-        name = key if "/" in key else f"default/{key}"
-        if not _SECRET_NAME.fullmatch(name):
-            root.problems.add(mark, path, f"`{key}` is not a name", "write `name` or `namespace/name`")
-        elif not isinstance(value, Scalar) or not isinstance(value.value, str):
-            # What stands there may be the secret itself: it is not shown.
-            root.problems.add(value.mark, path, "must be the path of a file that holds the value", "write the path")
-        elif name in found:
-            message = f"`{name}` is also on line {found[name].mark.line}"
-            root.problems.add(mark, path, message, "keep one; names without a namespace are in `default`")
-        else:
-            found[name] = SecretFile(name=name, path=base / value.value, mark=value.mark)
-    return tuple(found.values())
 
 
 def _denied(root: Fields) -> Denied:

@@ -16,6 +16,10 @@ Protocol = Literal["http", "tcp"]
 UpstreamProtocol = Literal["same", "http1", "http2"]
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+CERTIFICATE, KEY, CA = "tls.crt", "tls.key", "ca.crt"
+TLS_ITEMS = (CERTIFICATE, KEY, CA)
+"""Items of secrets for TLS: a certificate chain, its private key, certificates of CAs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -66,7 +70,10 @@ class HttpOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """A port of the proxy. `port` is the destination port that policies see. Durations are seconds; 0 is no limit."""
+    """A port of the proxy. `port` is the destination port that policies see. Durations are seconds; 0 is no limit.
+
+    `tls`: policies may demand TLS of its connections.
+    """
 
     name: str
     direction: Direction
@@ -79,16 +86,21 @@ class Listener:
     idle_timeout: float
     request_timeout: float
     mark: Mark
+    tls: bool = False
     http: HttpOptions = field(default_factory=HttpOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretFile:
-    """A file whose content is the value of a secret. `name` is `namespace/name`, as policies refer to it."""
+    """A file whose content is the value of a secret. `name` is `namespace/name`, as policies refer to it.
+
+    `item`: which of the items of a secret for TLS it is instead; empty for a value.
+    """
 
     name: str
     path: Path
     mark: Mark
+    item: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

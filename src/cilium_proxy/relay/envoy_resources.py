@@ -1,11 +1,11 @@
-"""The agent's resources on their way to Envoy, in its form."""
+"""A source's resources on their way to Envoy, in its form."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from cilium_proxy.relay.held import HeldType
@@ -19,7 +19,7 @@ _WITH_CONTEXTS = (CLUSTERS, LISTENERS)
 
 
 class EnvoyResources:
-    """Rewrites what the agent sends and offers it to Envoy.
+    """Rewrites what an agent sends, or standalone mode makes, and offers it to Envoy.
 
     `clusters` are of the bootstrap, in the agent's form: no cluster of the agent takes their place. They are offered at
     once, since listeners refer to them; to an Envoy that goes on with what it has (`anew` is false), along with the
@@ -45,27 +45,27 @@ class EnvoyResources:
 
     @property
     def secrets(self) -> Mapping[str, bytes]:
-        """Those the agent sent."""
-        return self._of_agent(SECRETS).resources
+        """Those of the source."""
+        return self._of_source(SECRETS).resources
 
-    def names(self, url: str) -> Collection[str]:
-        """Names of the agent's resources of a type."""
-        return self._of_agent(url).names
+    def sources(self, url: str) -> Mapping[str, bytes]:
+        """The source's resources of a type, as it gave them."""
+        return self._of_source(url).sources
 
     async def take(self, update: Update, wanted: frozenset[str]) -> tuple[ResourceSet, list[str]]:
         """Rewrites what has changed and offers it to Envoy; errors of resources that cannot be rewritten."""
         url = update.type_url
         async with self._turn[url]:
-            errors, warnings = await asyncio.to_thread(self._of_agent(url).take, update, wanted)
+            errors, warnings = await asyncio.to_thread(self._of_source(url).take, update, wanted)
             for warning in warnings:
-                _log.warning("agent: %s %s", url.rpartition(".")[2], warning)
+                _log.warning("%s %s", url.rpartition(".")[2], warning)
             return self._offer(url, update.version), errors
 
     async def restore(self, url: str, names: Iterable[str]) -> None:
         """Puts back resources that Envoy refused and keeps in an earlier form, for the Envoy that comes next."""
         async with self._turn[url]:
             for name in names:
-                self._of_agent(url).restore(name)
+                self._of_source(url).restore(name)
             self._change(url)
 
     async def use(self, contexts: TlsContexts, secrets: Mapping[str, bytes]) -> str | None:
@@ -101,14 +101,14 @@ class EnvoyResources:
                 sides = sides.union(*(held.sides for held in self._held[url]))
         return sides
 
-    def _of_agent(self, url: str) -> HeldType:
+    def _of_source(self, url: str) -> HeldType:
         held = self._held[url]
         if not held:
             held.append(HeldType(url, self._options))
         return held[0]
 
     def _change(self, url: str) -> ResourceSet | None:
-        """Offers a type again, if it is there at all, after a change that is not the agent's."""
+        """Offers a type again, if it is there at all, after a change that is not the source's."""
         if self._cache.current(url) is None and url != SECRETS:
             return None
         self._changes[url] += 1
@@ -121,6 +121,6 @@ class EnvoyResources:
             resources |= held.resources
         if url == SECRETS:
             resources |= self._own_secrets
-        # The version is the agent's, as long as the resources are.
+        # The version is the source's, as long as the resources are.
         changes = self._changes[url]
         return self._cache.set(url, resources, f"{version}.{changes}" if changes else version)

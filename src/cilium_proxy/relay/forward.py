@@ -24,9 +24,6 @@ from cilium_proxy.sources.agent.update import RefusedError, Update
 
 _log = logging.getLogger(__name__)
 
-LINGER = 10.0
-"""Seconds for which TLS contexts that no policy uses any more stay, for connections that were just accepted."""
-
 Subscribe = Callable[[str, frozenset[str]], None]
 
 
@@ -86,6 +83,7 @@ class Forwarder:
 
     async def close(self) -> None:
         """Ends what is under way."""
+        await self.placement.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -94,7 +92,7 @@ class Forwarder:
         """See `cilium_proxy.sources.agent.Sink`."""
         if type_url in (POLICIES, HOSTS):
             return self._channel.state(type_url).resources.keys()
-        return self._envoy.names(type_url)
+        return self._envoy.sources(type_url).keys()
 
     async def stage(self, update: Update) -> Awaitable[None]:
         """See `cilium_proxy.sources.agent.Sink`."""
@@ -158,7 +156,7 @@ class Forwarder:
                     self._upcoming = None
                     self._want(SECRETS)
                     await self._pass_secrets(update.version)
-                    self._retire_contexts()
+                    self.placement.retire(self._uses)
 
     async def _change(self, update: Update, fresh: bool) -> None:
         """Puts an incremental update into force, and with it what was refused before, if that is accepted now."""
@@ -224,20 +222,6 @@ class Forwarder:
     def _all_references(self) -> tuple[References, ...]:
         return (*self._references.values(), *(self._upcoming or {}).values())
 
-    def _retire_contexts(self) -> None:
-        """Takes contexts that policies do not use any more out of Envoy, in a while."""
-
-        async def retire() -> None:
-            await asyncio.sleep(LINGER)
-            try:
-                await self.placement.retain(self._uses)
-            except (RejectedError, ContextRefusedError) as error:
-                _log.warning("TLS contexts that no policy uses stay in Envoy: %s", error)
-
-        task = asyncio.create_task(retire())
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
     # To Envoy.
 
     async def _configure(self, update: Update) -> Coroutine[Any, Any, None]:
@@ -269,7 +253,7 @@ class Forwarder:
         if self._policy_secrets:
             await self._pass_secrets(made.version)
         errors = await self._bring_contexts()
-        answers = await self._cache.answers(made, frozenset(self._envoy.names(SECRETS)))
+        answers = await self._cache.answers(made, frozenset(self._envoy.sources(SECRETS)))
         refusals = {name: refusal for name, refusal in answers.items() if refusal is not None}
         errors |= {name: refusal.error for name, refusal in refusals.items()}
         await self._envoy.restore(SECRETS, (name for name, refusal in refusals.items() if refusal.keeps))

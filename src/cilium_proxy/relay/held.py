@@ -1,8 +1,8 @@
-"""The resources of one type as the agent has them and as Envoy gets them."""
+"""The resources of one type as their source has them and as Envoy gets them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cilium_proxy.api import messages
@@ -31,9 +31,9 @@ class HeldType:
         return dict(self._made)
 
     @property
-    def names(self) -> Collection[str]:
-        """Names of the resources the agent sent."""
-        return self._sources.keys()
+    def sources(self) -> Mapping[str, bytes]:
+        """What the source gave."""
+        return self._sources
 
     @property
     def sides(self) -> frozenset[Side]:

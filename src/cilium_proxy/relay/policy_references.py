@@ -31,6 +31,9 @@ class References:
     def __bool__(self) -> bool:
         return bool(self.secrets or self.uses)
 
+    def __or__(self, other: References) -> References:
+        return References(self.secrets | other.secrets, self.uses | other.uses) if other else self
+
 
 def references(policy: bytes) -> References:
     """Those of a serialised `cilium.NetworkPolicy`. One that does not parse has none."""

@@ -19,6 +19,7 @@ from cilium_proxy.api import messages, serialise
 from cilium_proxy.relay.channel import TLS, PolicyChannel
 from cilium_proxy.relay.policy_references import Use
 from cilium_proxy.relay.resources import SECRETS, ResourceCache
+from cilium_proxy.relay.state import RejectedError
 from cilium_proxy.rewrite.cilium import Side, TlsContexts
 from cilium_proxy.rewrite.cilium.tls_context import TlsContext, is_own
 
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds in which Envoy must have taken a context."""
+
+LINGER = 10.0
+"""Seconds for which contexts that no policy uses any more stay, for connections that were just accepted."""
 
 
 class ContextRefusedError(Exception):
@@ -54,11 +58,14 @@ class TlsPlacement:
         self._lock = asyncio.Lock()
         self._placed: frozenset[Use] = frozenset()
         self._versions = itertools.count(1)
+        self._retiring: set[asyncio.Task[None]] = set()
         self.missing: Mapping[str, str] = {}
         """Why contexts that policies use cannot be had yet, by name."""
 
     async def bring(self, uses: frozenset[Use], secrets: Mapping[str, bytes]) -> dict[str, str]:
         """Brings contexts into place, as far as their `secrets` are there; others stay. Envoy's errors by secret.
+
+        A context whose secret has gone is taken out.
 
         Raises ContextRefusedError when Envoy refuses one for what a policy itself says; all is as before then. Raises
         RejectedError when the module does not take the news.
@@ -66,26 +73,42 @@ class TlsPlacement:
         async with self._lock:
             missing = {}
             complete = set()
-            for use in uses - self._placed:
+            for use in uses:
                 reason = _missing(use.context, secrets)
                 if reason is None:
                     complete.add(use)
                 else:
                     missing[use.context.name] = reason
-            refused = await self._place(self._placed | complete)
+            # Those that are not used any more stay for a while, see `retire`.
+            refused = await self._place((self._placed - uses) | complete)
             for use in self._placed:
                 for name in _secrets(use.context) & refused.keys():
                     missing[use.context.name] = f'Envoy refuses secret "{name}": {refused[name]}'
             await self._tell(uses | self._placed, missing)
             return refused
 
-    async def retain(self, used: Callable[[], frozenset[Use]]) -> None:
-        """Takes contexts out of Envoy that are not among the used ones. Raises as `bring`."""
+    def retire(self, used: Callable[[], frozenset[Use]]) -> None:
+        """In a while takes contexts out of Envoy that are not among the used ones then."""
+        task = asyncio.create_task(self._retire(used))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+
+    async def _retire(self, used: Callable[[], frozenset[Use]]) -> None:
+        await asyncio.sleep(LINGER)
         async with self._lock:
             uses = used()
-            if not self._placed <= uses:
-                await self._place(self._placed & uses)
-            await self._tell(uses, self.missing)
+            try:
+                if not self._placed <= uses:
+                    await self._place(self._placed & uses)
+                await self._tell(uses, self.missing)
+            except (RejectedError, ContextRefusedError) as error:
+                _log.warning("TLS contexts that no policy uses stay in Envoy: %s", error)
 
     async def _place(self, wanted: frozenset[Use]) -> dict[str, str]:
         """Has Envoy have exactly these contexts; Envoy's errors by secret of those that cannot be used for them."""

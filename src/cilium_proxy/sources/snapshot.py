@@ -8,9 +8,11 @@ from pathlib import Path
 
 from cilium_proxy.api import from_dict, messages, serialise
 from cilium_proxy.config import Config
+from cilium_proxy.config.model import CA, CERTIFICATE, KEY
 from cilium_proxy.observe import Names
 from cilium_proxy.policy.compile import Compiled, steps
-from cilium_proxy.policy.compile.rule import Message
+from cilium_proxy.policy.compile.rule import Message, ca_name
+from cilium_proxy.policy.compile.secrets import Secrets
 from cilium_proxy.rewrite import standalone
 
 
@@ -44,13 +46,23 @@ def make_snapshot(config: Config, compiled: Compiled, access_log: Path | None) -
             one.name: serialise(standalone.listener(one, config.endpoint(one.endpoint), config.denied, access_log))
             for one in config.listeners
         },
-        secrets={name: _secret(name, value) for name, value in compiled.delivered.values.items()},
+        secrets=_secrets(compiled.delivered),
     )
 
 
-def _secret(name: str, value: bytes) -> bytes:
-    make = messages("envoy.extensions.transport_sockets.tls.v3.Secret")
-    return serialise(make(name=name, generic_secret={"secret": {"inline_bytes": value}}))
+def _secrets(delivered: Secrets) -> dict[str, bytes]:
+    """`Secret` messages by the names they have on SDS."""
+    made: dict[str, Message] = {
+        name: {"generic_secret": {"secret": {"inline_bytes": value}}} for name, value in delivered.values.items()
+    }
+    for name, items in delivered.tls.items():
+        if CERTIFICATE in items:
+            chain, key = ({"inline_bytes": items[item]} for item in (CERTIFICATE, KEY))
+            made[name] = {"tls_certificate": {"certificate_chain": chain, "private_key": key}}
+        if CA in items:
+            made[ca_name(name)] = {"validation_context": {"trusted_ca": {"inline_bytes": items[CA]}}}
+    secret = messages("envoy.extensions.transport_sockets.tls.v3.Secret")
+    return {name: serialise(secret(name=name, **fields)) for name, fields in made.items()}
 
 
 def transition(before: Snapshot | None, wanted: Snapshot) -> list[tuple[Mapping[str, bytes], Mapping[str, bytes]]]:

@@ -87,6 +87,7 @@ class Standalone:
             for server in (self._control, self.access_log, self.channel, self._xds):
                 stack.push_async_callback(server.close)
                 await server.start()
+            stack.push_async_callback(self.enforcer.close)
             handlers = {signal.SIGHUP: self._hang_up, signal.SIGUSR2: self.supervisor.restart_soon}
             with signals({**dict.fromkeys(STOP, self.supervisor.stop), **handlers}):
                 running = asyncio.create_task(self.supervisor.run())

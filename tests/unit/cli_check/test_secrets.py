@@ -91,4 +91,5 @@ def test_tls_that_a_listener_does_not_do_is_an_error(run):
     )
     result = run("check")
     assert result.exit_code == 1
-    assert "terminatingTLS is not done by listener `api-in` (port 18080)" in result.output
+    assert "terminatingTLS cannot be enforced by listener `api-in` (port 18080)" in result.output
+    assert "set `tls: true` for it" in result.output

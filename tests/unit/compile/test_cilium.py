@@ -457,7 +457,7 @@ def test_tls_contexts_name_their_secrets(compiled: Callable[..., Compiled], cnp:
     (entry,) = result.resources["api"]["egress_per_port_policies"]
     (rule,) = entry["rules"]
     assert rule["downstream_tls_context"] == {"tls_sds_secret": "kube-system/cert"}
-    assert rule["upstream_tls_context"] == {"validation_context_sds_secret": "default/ca"}
+    assert rule["upstream_tls_context"] == {"validation_context_sds_secret": "default/ca/ca.crt"}
     assert rule["server_names"] == ["a.example", "b.example"]
     assert [(secret.name, secret.use) for secret in result.secrets] == [
         ("kube-system/cert", "certificate"),

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.unit.compile.conftest import CONFIG
 
-from cilium_proxy.policy.compile import Compiled
+from cilium_proxy.policy.compile import Compiled, CompileError
 
 RESOURCE = """
 "@type": type.googleapis.com/cilium.NetworkPolicy
@@ -69,3 +70,26 @@ def test_problems(problems: Callable[..., list[str]], text: str, expected: str) 
 def test_an_address_may_have_one_resource(problems: Callable[..., list[str]]) -> None:
     found = problems(RESOURCE, RESOURCE)
     assert any("endpoint_ips: 10.0.0.1 has a policy already" in problem for problem in found)
+
+
+@pytest.mark.parametrize(("tls", "port", "wrong"), [("false", 8080, 1), ("true", 8080, 0), ("false", 8081, 0)])
+def test_a_resource_wants_tls_only_of_listeners_that_look_for_it(
+    compiled: Callable[..., Compiled], tls: str, port: int, wrong: int
+) -> None:
+    config = (
+        CONFIG
+        + f"""
+listeners:
+  - {{name: in, direction: ingress, address: "127.0.0.1:8080", endpoint: api, upstream: "127.0.0.1:9000", tls: {tls}}}
+"""
+    )
+    rule = "{name: out, upstream_tls_context: {trusted_ca: ca}}"
+    text = RESOURCE.replace("port: 80", f"port: {port}").replace("{name: frontend, remote_policies: [258]}", rule)
+    found = []
+    try:
+        compiled(text, config=config)
+    except CompileError as error:
+        found = [str(problem) for problem in error.problems]
+    assert len(found) == wrong
+    for problem in found:
+        assert "upstream_tls_context cannot be enforced by listener `in` (port 8080)" in problem

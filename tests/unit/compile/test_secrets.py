@@ -1,10 +1,12 @@
 """Values of secrets, and what is said about those that are wrong or missing."""
 
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.certificates import authority
 from tests.unit.compile.conftest import CONFIG
 
 from cilium_proxy.policy.compile import Compiled
@@ -49,7 +51,7 @@ def test_a_secret_that_nobody_gives_is_named_with_its_place(compiled: Callable[.
 
 
 def test_a_secret_for_tls_has_no_value_for_headers(compiled: Callable[..., Compiled], cnp: Make) -> None:
-    (warning,) = compiled(manifest("data: {tls.crt: eA==, tls.key: eA==}"), cnp(RULE)).warnings()
+    (warning,) = compiled(manifest(f"stringData: {{ca.crt: {json.dumps(authority().pem)}}}"), cnp(RULE)).warnings()
     assert "is for TLS" in warning.message
 
 

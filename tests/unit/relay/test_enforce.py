@@ -31,7 +31,8 @@ class Envoy:
         for url in (CLUSTERS, LISTENERS):
             await self.call.write(self.request(type_url=url))
         while (response := await self.call.read()) is not grpc.aio.EOF:
-            names = {resource.value.decode() for resource in response.resources}
+            message = api.messages(response.type_url.rpartition("/")[2])
+            names = {message.FromString(resource.value).name for resource in response.resources}
             answer = self.request(type_url=response.type_url, response_nonce=response.nonce)
             if response.type_url == LISTENERS and names & self.refuse:
                 answer.error_detail.message = "cannot bind"
@@ -50,16 +51,21 @@ async def rig(directory, channel, connect):
     async with grpc.aio.insecure_channel(f"unix:{server.path}") as grpc_channel:
         envoy = Envoy(grpc_channel)
         running = asyncio.create_task(envoy.run())
-        yield Enforcer(channel, cache), module, envoy
+        enforcer = Enforcer(channel, cache)
+        yield enforcer, module, envoy
+        await enforcer.close()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     await server.close()
 
 
 def snapshot(names, policies, hosts=None):
-    resources = {name: name.encode() for name in names}
+    clusters, listeners = (
+        {name: api.serialise(api.messages(kind)(name=name)) for name in names}
+        for kind in ("envoy.config.cluster.v3.Cluster", "envoy.config.listener.v3.Listener")
+    )
     return Snapshot(
-        config=None, compiled=None, policies=policies, hosts=hosts or {}, clusters=resources, listeners=resources
+        config=None, compiled=None, policies=policies, hosts=hosts or {}, clusters=clusters, listeners=listeners
     )
 
 

@@ -30,12 +30,6 @@ def listener(**fields):
     return Listener(**(defaults | fields))
 
 
-def module_config(extension, message):
-    """The filter's own message out of the stock filter that carries it."""
-    inner = api.unpack(extension.typed_config)
-    return inner.filter_name, api.messages(message).FromString(api.unpack(inner.filter_config).value)
-
-
 def made(wanted, denied=DENIED, access_log=Path("/run/access_log.sock")):
     return standalone.listener(wanted, ENDPOINT, denied, access_log)
 
@@ -45,8 +39,9 @@ def manager(message):
 
 
 def test_an_ingress_listener_stands_for_its_endpoint():
-    name, metadata = module_config(made(listener()).listener_filters[0], "cilium.BpfMetadata")
-    assert name == "cilium.bpf_metadata"
+    (item,) = made(listener()).listener_filters
+    metadata = api.unpack(item.typed_config)
+    assert item.name == "cilium.bpf_metadata"
     assert metadata.is_ingress
     assert metadata.use_nphds
     assert metadata.proxy_id == 8080
@@ -57,27 +52,25 @@ def test_an_ingress_listener_stands_for_its_endpoint():
 def test_policy_of_an_egress_listener_is_about_the_upstream():
     upstream = Address("192.0.2.7", 443)
     message = made(listener(direction="egress", upstream=upstream, port=443))
-    _, metadata = module_config(message.listener_filters[0], "cilium.BpfMetadata")
+    metadata = api.unpack(message.listener_filters[0].typed_config)
     assert not metadata.is_ingress
     assert metadata.local_endpoint.destination_ip == "192.0.2.7"
 
 
 def test_the_connections_verdict_comes_before_http():
     message = made(listener())
-    name, network = module_config(message.filter_chains[0].filters[0], "cilium.NetworkFilter")
-    assert (name, network.access_log_path) == ("cilium.network", "stream:/run/access_log.sock")
-    name, policy = module_config(manager(message).http_filters[0], "cilium.L7Policy")
-    assert (name, policy.access_log_path, policy.denied_403_body) == (
-        "cilium.l7policy",
-        "stream:/run/access_log.sock",
-        "Access denied",
-    )
+    first, log = message.filter_chains[0].filters[0], "stream:/run/access_log.sock"
+    assert (first.name, api.unpack(first.typed_config).access_log_path) == ("cilium.network", log)
+    first = manager(message).http_filters[0]
+    policy = api.unpack(first.typed_config)
+    assert (first.name, policy.access_log_path) == ("cilium.l7policy", log)
+    assert policy.denied_403_body == "Access denied"
     assert manager(message).http_filters[1].name == "envoy.filters.http.router"
 
 
 def test_denied_answers_are_as_configured():
     message = made(listener(), denied=Denied(body="no", reason_header="x-reason"), access_log=None)
-    _, policy = module_config(manager(message).http_filters[0], "cilium.L7Policy")
+    policy = api.unpack(manager(message).http_filters[0].typed_config)
     assert (policy.denied_403_body, policy.denied_reason_header, policy.access_log_path) == ("no", "x-reason", "")
 
 
@@ -167,3 +160,31 @@ def test_what_costs_time_is_on_where_it_is_asked_for():
 
     assert switches(plain) == (False,) * 5
     assert switches(asked) == (True,) * 5
+
+
+@pytest.mark.parametrize(
+    ("protocol", "upstream", "offered"),
+    [
+        ("http", "same", ["http/1.1"]),
+        ("http", "http1", ["h2", "http/1.1"]),
+        ("http", "http2", ["h2", "http/1.1"]),
+        ("tcp", "same", []),
+    ],
+)
+def test_policy_chooses_the_sockets_of_a_listener_for_tls(protocol, upstream, offered):
+    wanted = listener(protocol=protocol, tls=True, http=HttpOptions(upstream_protocol=upstream))
+    message = made(wanted)
+    assert [one.name for one in message.listener_filters] == [
+        "envoy.filters.listener.tls_inspector",
+        "cilium.bpf_metadata",
+    ]
+    (chain,) = message.filter_chains
+    assert list(api.unpack(chain.transport_socket.typed_config).alpn_protocols) == offered
+    assert standalone.cluster(wanted).transport_socket.name == "cilium.tls_wrapper"
+
+
+def test_other_listeners_do_not_look_for_tls():
+    message = made(listener())
+    assert [one.name for one in message.listener_filters] == ["cilium.bpf_metadata"]
+    assert not message.filter_chains[0].HasField("transport_socket")
+    assert not standalone.cluster(listener()).HasField("transport_socket")

@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) local_endpoint: Option<LocalEndpoint>,
     /// Chains and upstream sockets are chosen by the policy's verdict on TLS.
     pub(crate) tls_chains: bool,
+    /// No plaintext from clients for which policy has a TLS context.
+    pub(crate) tls_required: bool,
     /// Whether there is a source of policies and identities at all.
     pub(crate) has_policies: bool,
 }
@@ -56,6 +58,7 @@ impl Config {
             linger: message.original_source_so_linger_time,
             local_endpoint: message.local_endpoint.as_ref().map(LocalEndpoint::new).transpose()?,
             tls_chains: message.tls_chains,
+            tls_required: message.tls_required,
             has_policies: message.use_nphds || !message.bpf_root.is_empty(),
         })
     }

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from cilium_proxy.config.model import Config, Endpoint, IPNetwork
+from cilium_proxy.config.model import CA, CERTIFICATE, KEY, Config, Endpoint, IPNetwork
 from cilium_proxy.policy.compile.cilium import read_cilium_policy
 from cilium_proxy.policy.compile.documents import CompileError, Documents
 from cilium_proxy.policy.compile.emit import emit
 from cilium_proxy.policy.compile.identities import Allocator, Identities, allocate
 from cilium_proxy.policy.compile.index import LabelIndex
 from cilium_proxy.policy.compile.kubernetes import read_kubernetes_policy
-from cilium_proxy.policy.compile.listeners import check_listeners
+from cilium_proxy.policy.compile.listeners import check_listeners, check_resources
 from cilium_proxy.policy.compile.metadata import Head
 from cilium_proxy.policy.compile.npds import Resource, is_npds, read_npds
 from cilium_proxy.policy.compile.nulls import report_nulls
@@ -45,18 +45,10 @@ class Compiled:
     places: dict[str, Mark]
 
     def warnings(self) -> list[Problem]:
-        """What policies need and nobody gives, so that the rules concerned allow less than they say."""
-        found = []
-        for secret in self.secrets:
-            if secret.use != "header" or secret.name in self.delivered.values:
-                continue
-            what = f"secret `{secret.name}` is missing, so nothing can match it"
-            fix = "add it to `secrets` of proxy.yaml, or as a Secret to the policies"
-            if secret.name in self.delivered.tls:
-                what = f"secret `{secret.name}` is for TLS and has no value for a header, so nothing can match it"
-                fix = "use a secret with one item that is neither key nor certificate"
-            found.append(Problem(secret.mark, secret.path, what, fix))
-        return sorted(set(found))
+        """What policies need and nobody gives, so that the rules concerned allow less than they say, and what is given
+        and will not do."""
+        found = [_missing(secret, self.delivered) for secret in self.secrets if not self.delivered.has(secret)]
+        return sorted({*found, *self.delivered.warnings})
 
 
 def compile_policies(config: Config, documents: Documents, allocator: Allocator | None = None) -> Compiled:
@@ -77,6 +69,7 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
     given = _given(config, resources, problems)
     selecting = _selecting(config, rules)
     check_listeners(config, selecting, problems)
+    check_resources(config, given, problems)
     check_parsers(selecting, problems)
     ids = allocator.endpoint(endpoint.name for endpoint in config.endpoints)
     compiled: dict[str, Message] = {}
@@ -113,6 +106,24 @@ def compile_policies(config: Config, documents: Documents, allocator: Allocator 
         rules=compiled_rules,
         places={entry.name: entry.mark for entry in entries},
     )
+
+
+def _missing(secret: Secret, delivered: Secrets) -> Problem:
+    what, fix = (
+        f"secret `{secret.name}` is missing",
+        "add it to `secrets` of proxy.yaml, or as a Secret to the policies",
+    )
+    if secret.use == "header":
+        so = "so nothing can match it"
+        if secret.name in delivered.tls:
+            what = f"secret `{secret.name}` is for TLS and has no value for a header"
+            fix = "use a secret with one item that is neither key nor certificate"
+    else:
+        so = "so connections that need it are closed"
+        items = CA if secret.use == "ca" else f"{CERTIFICATE} and {KEY}"
+        if secret.name in delivered.tls or secret.name in delivered.values:
+            what, fix = f"secret `{secret.name}` has no {items}", f"add {items} to it"
+    return Problem(secret.mark, secret.path, f"{what}, {so}", fix)
 
 
 def _selecting(config: Config, rules: list[Rule]) -> dict[str, list[Rule]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from cilium_proxy.policy.compile.http import read_http_rule, read_secret
 from cilium_proxy.policy.compile.kafka import read_kafka_rule
 from cilium_proxy.policy.compile.protocol import read_protocol_rules
-from cilium_proxy.policy.compile.rule import Constraints, Message, Ports, Probe, Secret
+from cilium_proxy.policy.compile.rule import Constraints, Message, Ports, Probe, Secret, ca_name
 from cilium_proxy.yaml import Fields, Sequence
 
 UNSUPPORTED_L7 = {"dns": "allow DNS by port, without rules; DNS rules need Cilium's DNS proxy"}
@@ -22,7 +24,7 @@ def read_constraints(fields: Fields, ports: list[Ports], namespace: str) -> Cons
     if terminating:
         found["downstream_tls_context"] = {"tls_sds_secret": terminating}
     if originating:
-        found["upstream_tls_context"] = {"validation_context_sds_secret": originating}
+        found["upstream_tls_context"] = {"validation_context_sds_secret": ca_name(originating)}
     rules = fields.fields("rules")
     kinds = _rules(rules, namespace, found, probes, secrets) if rules is not None else []
     if kinds:
@@ -65,7 +67,8 @@ def _tls(fields: Fields, name: str, namespace: str, secrets: list[Secret]) -> st
             )
     context.finish()
     if secret:
-        secrets.append(Secret(secret, "certificate" if name == "terminatingTLS" else "ca", context.mark))
+        use: Literal["certificate", "ca"] = "certificate" if name == "terminatingTLS" else "ca"
+        secrets.append(Secret(secret, use, context.where("secret"), context.at("secret")))
     return secret
 
 

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cilium_proxy.config.model import Direction, IPNetwork
+from cilium_proxy.config.model import CA, Direction, IPNetwork
 from cilium_proxy.policy.compile.selector import Selector
 from cilium_proxy.yaml import Mark
 
@@ -60,12 +60,17 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that a policy needs. `name` is `namespace/name`, the name it has on SDS."""
+    """A secret that a policy needs. `name` is `namespace/name`."""
 
     name: str
     use: Literal["certificate", "ca", "header"]
     mark: Mark
     path: str = ""
+
+
+def ca_name(secret: str) -> str:
+    """The name that CA certificates of a secret have on SDS. All else has the secret's own; it may have both."""
+    return f"{secret}/{CA}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,9 +154,12 @@ def read_bootstrap(text: str) -> AgentBootstrap:
         raise BootstrapError(str(error)) from error
 
 
-def secret_source() -> Any:
-    """The `ConfigSource` of secrets that policies name: a stream for each, so that a refusal is that of one secret."""
-    return from_dict(
+def secret_source(cluster: str = AGENT_CLUSTER) -> Any:
+    """The `ConfigSource` of secrets that policies name: a stream for each, so that a refusal is that of one secret.
+
+    `cluster`: that of the xDS server.
+    """
+    source = from_dict(
         "envoy.config.core.v3.ConfigSource",
         {
             "resource_api_version": "V3",
@@ -165,10 +168,12 @@ def secret_source() -> Any:
                 "api_type": "GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": AGENT_CLUSTER}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": cluster}}],
             },
         },
     )
+    reconnect_soon(source.api_config_source)
+    return source
 
 
 def _is_delta(source: Any) -> bool:

@@ -108,13 +108,24 @@ def _chains(chain: Any, others: Any, downstream: Any) -> list[Any]:
     if wrapped:
         for copy in made:
             copy.ClearField("transport_socket")
+        wrapper: Any = unpack(chain.transport_socket.typed_config)
         for name, context in sorted(downstream.items()):
             copy = _copy(chain, transport_protocol(name))
             copy.transport_socket.name = "envoy.transport_sockets.tls"
-            copy.transport_socket.typed_config.CopyFrom(pack(context))
+            copy.transport_socket.typed_config.CopyFrom(pack(_offering(context, wrapper.alpn_protocols)))
             if not copy.HasField("transport_socket_connect_timeout"):
                 copy.transport_socket_connect_timeout.seconds = HANDSHAKE_TIMEOUT
             made.append(copy)
+    return made
+
+
+def _offering(context: Any, protocols: Any) -> Any:
+    """The context, with these protocols if it names none."""
+    if not protocols or context.common_tls_context.alpn_protocols:
+        return context
+    made = type(context)()
+    made.CopyFrom(context)
+    made.common_tls_context.alpn_protocols.extend(protocols)
     return made
 
 

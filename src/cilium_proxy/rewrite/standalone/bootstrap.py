@@ -19,6 +19,7 @@ XDS_CLUSTER = "cilium-proxy-xds"
 MAX_CONNECTIONS = 50_000
 """Downstream connections of all listeners together; Cilium's default for its Envoy."""
 
+_UNLIMITED = 1_000_000
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MAX_CONNECTIONS = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
@@ -79,6 +80,8 @@ def xds_cluster(name: str, path: Path) -> dict[str, Any]:
         "name": name,
         "type": "STATIC",
         "connect_timeout": "2s",
+        # Envoy has a stream for every secret; more than 1,024 at a time need leave.
+        "circuit_breakers": {"thresholds": [{"max_requests": _UNLIMITED, "max_pending_requests": _UNLIMITED}]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {

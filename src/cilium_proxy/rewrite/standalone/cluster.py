@@ -27,6 +27,15 @@ _PROTOCOLS: dict[UpstreamProtocol, dict[str, Any]] = {
 }
 
 
+# Policy chooses between plaintext and its TLS contexts.
+_WRAPPER = {
+    "name": "cilium.tls_wrapper",
+    "typed_config": {"@type": "type.googleapis.com/cilium.UpstreamTlsWrapperContext"},
+}
+# The server is asked for by the request's host, and must be it, unless the client named another in its TLS handshake.
+_NAMES = {"upstream_http_protocol_options": {"auto_sni": True, "auto_san_validation": True}}
+
+
 def cluster(listener: Listener) -> Any:
     """`envoy.config.cluster.v3.Cluster` with the listener's name."""
     fields: dict[str, Any] = {
@@ -52,12 +61,15 @@ def cluster(listener: Listener) -> Any:
         fields["type"] = "STATIC"
     else:
         fields |= {"type": "STRICT_DNS", "dns_lookup_family": "ALL", "respect_dns_ttl": True}
+    if listener.tls:
+        fields["transport_socket"] = _WRAPPER
     if listener.protocol == "http":
         fields["typed_extension_protocol_options"] = {
             _HTTP_OPTIONS: {
                 "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
                 "common_http_protocol_options": {"idle_timeout": duration(IDLE_TIMEOUT)},
                 **_PROTOCOLS[listener.http.upstream_protocol],
+                **(_NAMES if listener.tls else {}),
             }
         }
     return from_dict("envoy.config.cluster.v3.Cluster", fields)

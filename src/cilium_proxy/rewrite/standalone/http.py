@@ -6,7 +6,6 @@ from typing import Any
 
 from cilium_proxy.api import from_dict, messages, pack
 from cilium_proxy.config import Denied, Listener
-from cilium_proxy.rewrite.dynamic_module import module_filter
 from cilium_proxy.rewrite.standalone.address import duration
 
 # Envoy tells requests of the host itself from others by these; it only decides on headers that are not sent anyway.
@@ -15,7 +14,7 @@ _ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 
 
 def connection_manager(listener: Listener, denied: Denied, access_log_path: str) -> Any:
-    """`envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
+    """`envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`, with `cilium.l7policy`.
 
     What costs time is off unless the listener asks for it: request ids, Envoy's own headers, statistics of upstreams,
     and the timer that every request is followed by.
@@ -48,7 +47,7 @@ def connection_manager(listener: Listener, denied: Denied, access_log_path: str)
         denied_403_body=denied.body,
         denied_reason_header=denied.reason_header or "",
     )
-    manager.http_filters.add(name="cilium.l7policy").typed_config.CopyFrom(module_filter(policy))
+    manager.http_filters.add(name="cilium.l7policy").typed_config.CopyFrom(pack(policy))
     router = messages(_ROUTER)(
         dynamic_stats={"value": options.upstream_statistics}, suppress_envoy_headers=not options.envoy_headers
     )

@@ -1,13 +1,10 @@
-"""Both ends of TLS that policy chose, for tests behind an agent double."""
+"""Both ends of TLS that policy chose."""
 
 import asyncio
 import contextlib
 import ssl
 
 from tests.certificates import authority
-
-from cilium_proxy import api
-from cilium_proxy.supervisor.admin import Admin
 
 NAME = "api.test"
 LIMIT = 20.0
@@ -106,43 +103,11 @@ class Connection:
             await self._writer.wait_closed()
 
 
-async def connect(node, source, context=None, name=NAME):
-    """A connection to the redirect listener; None: it was closed, or the handshake failed."""
-    options = {"ssl": context, "server_hostname": name, "ssl_handshake_timeout": LIMIT} if context else {}
+async def connect(address, source, context=None, name=NAME):
+    """A connection to a listener; None: it was closed, or the handshake failed."""
+    options = {"ssl": context, "server_hostname": name or "", "ssl_handshake_timeout": LIMIT} if context else {}
     try:
-        reader, writer = await asyncio.open_connection(node.host, node.port, local_addr=(source, 0), **options)
+        reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0), **options)
     except (ConnectionError, ssl.SSLError):
         return None
     return Connection(reader, writer)
-
-
-def certificate_secret(name, certificate):
-    """A secret of an agent's."""
-    fields = {
-        "certificate_chain": {"inline_string": certificate.chain},
-        "private_key": {"inline_string": certificate.key},
-    }
-    return _secret(name, tls_certificate=fields)
-
-
-def ca_secret(name, pem):
-    """Likewise."""
-    return _secret(name, validation_context={"trusted_ca": {"inline_string": pem}})
-
-
-def _secret(name, **kind):
-    return api.from_dict("envoy.extensions.transport_sockets.tls.v3.Secret", {"name": name, **kind})
-
-
-async def admin(path, target):
-    """An answer of Envoy's admin interface."""
-    return await Admin(path).request("GET", target)
-
-
-async def statistic(path, name):
-    """The value of a counter or gauge, 0 where there is none."""
-    for line in (await admin(path, "/stats")).splitlines():
-        key, _, value = line.partition(": ")
-        if key == name or key.endswith(f".{name}"):
-            return int(value)
-    return 0
