@@ -65,7 +65,7 @@ class TcpCase:
         with listening(ip) as probe:
             self.port = probe.getsockname()[1]
         self.case = case
-        self.peers: dict[str, Peer | TlsPeer] = {}
+        self.peers: dict[str, Peer] = {}
         policies = json.dumps(document["policies"][case["policy"]]["resources"])
         policies = policies.replace(PORT, str(self.upstream_port)).replace(f'{IP}"', f'{ip}"')
         self.policies = json.loads(self._prepare(policies))
@@ -127,7 +127,7 @@ class TcpCase:
             options["per_connection_buffer_limit_bytes"] = self._limits["upstream"]
         return http_proxy.cluster(self.cluster, (self.ip, self.upstream_port), **options)
 
-    def _upstream(self, connection: socket.socket) -> Peer | TlsPeer:
+    def _upstream(self, connection: socket.socket) -> Peer:
         return Peer(connection)
 
     async def _step(self, proxy: VectorProxy, step: Json) -> tuple[str, str] | None:
@@ -201,7 +201,7 @@ class TcpCase:
         return None
 
     @staticmethod
-    async def _received(peer: Peer | TlsPeer, step: Json) -> tuple[str, str] | None:
+    async def _received(peer: Peer, step: Json) -> tuple[str, str] | None:
         if "total_bytes" in step:
             total = step["total_bytes"]
             await http_proxy.eventually(lambda: len(peer.received) >= total)
@@ -295,7 +295,7 @@ class TlsCase(TcpCase):
         wrapper = {"@type": "type.googleapis.com/cilium.UpstreamTlsWrapperContext"}
         return super()._cluster(transport_socket={"name": "cilium.tls_wrapper", "typed_config": wrapper}, **options)
 
-    def _upstream(self, connection: socket.socket) -> Peer | TlsPeer:
+    def _upstream(self, connection: socket.socket) -> Peer:
         return TlsPeer(connection, self.certificates.server("upstream"))
 
     async def _do(self, proxy: VectorProxy, step: Json) -> None:

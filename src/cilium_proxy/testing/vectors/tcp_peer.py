@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 
-_CHUNK = 1 << 18
+CHUNK = 1 << 18
 
 
 class Peer:
@@ -20,7 +20,7 @@ class Peer:
         self._waiting: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
         self.received = bytearray()
         self.ended = False
-        """The other side sent its end, or reset the connection."""
+        """The other side sent its end, or the connection broke."""
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
 
     def send(self, data: bytes, fin: bool = False) -> None:
@@ -47,22 +47,35 @@ class Peer:
         self.ended = True
 
     async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
+            await self._open()
             while True:
                 await self._reading.wait()
-                data = await loop.sock_recv(self._socket, _CHUNK)
+                data = await self._receive()
                 if not data:
                     break
                 self.received += data
         self.ended = True
 
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while True:
                 data, fin = await self._waiting.get()
-                await loop.sock_sendall(self._socket, data)
+                await self._transmit(data)
                 if fin:
-                    self._socket.shutdown(socket.SHUT_WR)
+                    await self._finish()
                 self._waiting.task_done()
+
+    async def _open(self) -> None:
+        """What comes before data."""
+
+    async def _receive(self) -> bytes:
+        """The next data; none: the end."""
+        return await asyncio.get_running_loop().sock_recv(self._socket, CHUNK)
+
+    async def _transmit(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    async def _finish(self) -> None:
+        """Sends the end."""
+        self._socket.shutdown(socket.SHUT_WR)
