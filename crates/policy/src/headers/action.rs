@@ -122,8 +122,7 @@ impl HeaderAction {
                 Outcome::Added
             }
             MismatchAction::Delete => {
-                // Without a value to compare with, a mismatch means there is nothing to remove.
-                if let (false, Some(value)) = (expected.is_empty(), actual.get()) {
+                if let Some(value) = actual.get() {
                     log.add_rejected(&self.name, self.shown(value));
                     headers.remove(name);
                 }
