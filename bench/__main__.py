@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import access_log as access_log_bench
 from bench import agent as agent_bench
+from bench import python_parsers as parsers_bench
 from bench import websocket as websocket_bench
 from bench.http import compare
 
@@ -39,6 +40,11 @@ def websocket(quick: bool) -> None:
     websocket_bench.main(rounds=3 if quick else 9, mebibytes=128 if quick else 512)
 
 
+def parsers(quick: bool) -> None:
+    """A parser written in Python against a built-in one and none."""
+    parsers_bench.main(rounds=3 if quick else 9, seconds=2 if quick else 5)
+
+
 def agent(quick: bool) -> None:
     """Large states and many updates behind an agent."""
     agent_bench.main(quick)
@@ -54,6 +60,7 @@ BENCHMARKS = {
     "verdict": verdict,
     "python": python,
     "websocket": websocket,
+    "parsers": parsers,
     "agent": agent,
     "access_log": access_log,
 }
