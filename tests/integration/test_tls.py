@@ -70,7 +70,9 @@ async def test_bytes_in_tls_go_on_in_tls(secure4, run):
     files = secure4(protocol="tcp")
     files.rules({**TERMINATING, **ORIGINATING})
     run(files)
-    async with files.secure_server() as server:
+    context = tls.server_context(CERTIFICATE, files.directory)
+    context.minimum_version = tls.ssl.TLSVersion.TLSv1_3
+    async with files.upstream_server(context) as server:
         assert await (await files.connect()).echo()
         assert server.server_names == [tls.NAME]
 

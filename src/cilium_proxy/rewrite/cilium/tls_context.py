@@ -78,6 +78,9 @@ class TlsContext:
         """`UpstreamTlsContext`, likewise."""
         made = messages(f"{_TLS}.UpstreamTlsContext")()
         self._common(made.common_tls_context, source)
+        # Envoy's own default for clients is TLS 1.2, which some servers do not speak any more.
+        params = made.common_tls_context.tls_params
+        params.tls_maximum_protocol_version = type(params).TLSv1_3
         names = self._fields.server_names
         if names:
             made.sni = names[0]
