@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import access_log as access_log_bench
 from bench import agent as agent_bench
 from bench import python_parsers as parsers_bench
+from bench import tls as tls_bench
 from bench import websocket as websocket_bench
 from bench.http import compare
 
@@ -35,6 +36,11 @@ def python(quick: bool) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
+def tls(quick: bool) -> None:
+    """Connections and bytes with TLS that policy chooses against plain Envoy's."""
+    tls_bench.main(rounds=3 if quick else 9, seconds=2 if quick else 5)
+
+
 def websocket(quick: bool) -> None:
     """Throughput of TCP in a websocket against a plain TCP proxy."""
     websocket_bench.main(rounds=3 if quick else 9, mebibytes=128 if quick else 512)
@@ -57,6 +63,7 @@ def access_log(quick: bool) -> None:
 
 BENCHMARKS = {
     "http": http,
+    "tls": tls,
     "verdict": verdict,
     "python": python,
     "websocket": websocket,

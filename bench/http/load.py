@@ -23,7 +23,7 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
-def run(url: str, pid: int, *, seconds: float, connections: int, core: int) -> Sample:
+def run(url: str, pid: int, *, seconds: float, connections: int, core: int, headers: tuple[str, ...] = ()) -> Sample:
     """Sends requests for that long from one `wrk` thread on the given core.
 
     Raises:
@@ -31,6 +31,7 @@ def run(url: str, pid: int, *, seconds: float, connections: int, core: int) -> S
     """
     before = cpu_seconds(pid)
     command = ["taskset", "-c", str(core), "wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds:g}s", url]
+    command += [argument for header in headers for argument in ("-H", header)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     used = cpu_seconds(pid) - before
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:

@@ -70,6 +70,23 @@ def backend_config(port: int, directory: Path) -> str:
     )
 
 
+def tls_backend_config(port: int, directory: Path, certificate: tuple[Path, Path]) -> str:
+    """As `backend_config`, with TLS, and the files of the directory below `/files/`."""
+    chain, key = certificate
+    return _nginx(
+        directory,
+        f"""
+    ssl_certificate {chain};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.3;
+    server {{
+        listen 127.0.0.1:{port} ssl reuseport;
+        location / {{ return 200 "0123456789012345678901234567890123456789"; }}
+        location /files/ {{ alias {directory}/; }}
+    }}""",
+    )
+
+
 def _nginx(directory: Path, body: str) -> str:
     return f"""\
 daemon off;
@@ -80,11 +97,12 @@ events {{ worker_connections 4096; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
-    client_body_temp_path {directory};
-    proxy_temp_path {directory};
-    fastcgi_temp_path {directory};
-    uwsgi_temp_path {directory};
-    scgi_temp_path {directory};
+    # It takes these over for its workers.
+    client_body_temp_path {directory}/nginx;
+    proxy_temp_path {directory}/nginx;
+    fastcgi_temp_path {directory}/nginx;
+    uwsgi_temp_path {directory}/nginx;
+    scgi_temp_path {directory}/nginx;
 {body}
 }}
 """

@@ -17,6 +17,7 @@ from bench.http import envoy, others
 from bench.http.rules import RULES
 from cilium_proxy import _native
 from cilium_proxy.api import from_dict, messages, serialise
+from cilium_proxy.supervisor import control
 
 HOST = "127.0.0.1"
 START_LIMIT = 20.0
@@ -165,13 +166,20 @@ def standalone(access_log: Any, name: str, backend: int, directory: Path, core: 
         "admin": f"{HOST}:{admin}",
         "concurrency": 1,
     }
-    path = directory / "proxy.json"
-    path.write_text(json.dumps(config))
-    command = [sys.executable, "-m", "cilium_proxy", "run", "-c", str(path)]
-    with running(command, port, 1 - core) as supervisor:
-        pid = _child(supervisor, "envoy")
-        subprocess.run(["taskset", "-a", "-p", "-c", str(core), str(pid)], check=True, stdout=subprocess.DEVNULL)
+    with cilium_proxy(config, port, directory, core) as pid:
         yield Peer(name, port, pid)
+
+
+@contextlib.contextmanager
+def cilium_proxy(config: dict[str, Any], port: int, directory: Path, core: int) -> Iterator[int]:
+    """`cilium-proxy run` with a configuration, its Envoy on one core and all else on the other; Envoy's process id."""
+    path, state = directory / "proxy.json", directory / "state"
+    path.write_text(json.dumps(config))
+    command = [sys.executable, "-m", "cilium_proxy", "run", "-c", str(path), "--state-dir", str(state)]
+    with running(command, port, 1 - core):
+        pid = int(control.ask(state / "control.sock", "status")["envoy"]["pid"])
+        subprocess.run(["taskset", "-a", "-p", "-c", str(core), str(pid)], check=True, stdout=subprocess.DEVNULL)
+        yield pid
 
 
 def _child(pid: int, command: str) -> int:
@@ -206,6 +214,14 @@ def backend(directory: Path, core: int) -> Iterator[int]:
     """The backend of all; gives its port."""
     port = free_port()
     with _nginx(others.backend_config(port, directory), port, directory, core):
+        yield port
+
+
+@contextlib.contextmanager
+def tls_backend(directory: Path, core: int, certificate: tuple[Path, Path]) -> Iterator[int]:
+    """As `backend`, with TLS; also serves the directory's files."""
+    port = free_port()
+    with _nginx(others.tls_backend_config(port, directory, certificate), port, directory, core):
         yield port
 
 
