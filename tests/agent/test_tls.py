@@ -10,6 +10,7 @@ from tests import admin, tls
 from tests.agent import resources
 from tests.agent.conftest import CLIENT, POD, STRANGER
 from tests.agent.double import CLUSTERS, HOSTS, LISTENERS, POLICIES, SECRETS
+from tests.agent.test_hot_restart import until_serving
 from tests.agent.test_traffic import listening
 from tests.certificates import Authority, authority
 from tests.integration.addresses import free_port
@@ -307,6 +308,24 @@ async def test_contexts_that_no_policy_uses_any_more_go(start, upstream, node):
 
     await eventually(gone, 60)
     assert await (await mesh.connect()).echo()
+
+
+async def test_connections_go_on_while_another_control_plane_takes_over(start, upstream, run, bootstrap, port):
+    mesh = await start(rule(client=terminate(), server=originate()))
+    first = await mesh.connect()
+    assert await first.echo()
+    before = await until_serving(mesh.proxy)
+    mesh.proxy.stop(signal.SIGKILL)
+    successor = run(bootstrap(port=port))
+    serving = asyncio.create_task(until_serving(successor, before))
+    count = 0
+    while not serving.done() or count < 20:
+        connection = await mesh.connect()
+        assert await connection.echo()
+        assert await first.echo()
+        await connection.close()
+        count += 1
+    await serving
 
 
 async def test_envoy_that_crashes_gets_the_contexts_again(start, upstream):
