@@ -1,5 +1,7 @@
 //! The tables of a statement.
 
+use std::fmt::{self, Write as _};
+
 use sqlparser::ast::{
     AlterTableOperation, CreateTableLikeKind, Insert, ObjectName, ObjectType, RenameTableNameKind, Statement,
     TableObject, Visit,
@@ -113,9 +115,30 @@ pub(super) fn operation(statement: &Statement) -> String {
         Statement::Update(_) => "update".into(),
         Statement::Delete(_) => "delete".into(),
         Statement::ExplainTable { .. } => "describe".into(),
-        other => {
-            let text = other.to_string();
-            text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase()
+        other => FirstWord::of(other),
+    }
+}
+
+/// Takes the first word that is written, and ends the writing: statements can be long.
+#[derive(Default)]
+struct FirstWord(String);
+
+impl FirstWord {
+    fn of(statement: &Statement) -> String {
+        let mut word = Self::default();
+        let _ = write!(word, "{statement}");
+        word.0
+    }
+}
+
+impl fmt::Write for FirstWord {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if !c.is_ascii_alphabetic() {
+                return Err(fmt::Error);
+            }
+            self.0.push(c.to_ascii_lowercase());
         }
+        Ok(())
     }
 }

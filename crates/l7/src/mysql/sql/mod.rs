@@ -30,9 +30,7 @@ const DEPTH: usize = 50;
 
 /// Reads a text of statements; `None` if it is not understood.
 pub(crate) fn read(sql: &str, database: Option<&str>) -> Option<Vec<Access>> {
-    let lower = sql.to_ascii_lowercase();
-    // Comments that servers run.
-    if lower.contains("/*!") || lower.contains("/*m!") || lower.contains("/*+") && lower.contains("sql_mode") {
+    if sql.contains("/*") && has_run_comments(&sql.to_ascii_lowercase()) {
         return None;
     }
     let dialect = MySqlDialect {};
@@ -40,6 +38,11 @@ pub(crate) fn read(sql: &str, database: Option<&str>) -> Option<Vec<Access>> {
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens);
     let statements = parser.parse_statements().ok()?;
     statements.iter().map(|statement| read_one(statement, database)).collect()
+}
+
+/// Whether there are comments that servers run.
+fn has_run_comments(lower: &str) -> bool {
+    lower.contains("/*!") || lower.contains("/*m!") || lower.contains("/*+") && lower.contains("sql_mode")
 }
 
 fn read_one(statement: &Statement, database: Option<&str>) -> Option<Access> {

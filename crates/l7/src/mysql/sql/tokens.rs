@@ -18,16 +18,20 @@ pub(super) fn tokens(dialect: &dyn Dialect, sql: &str) -> Option<Vec<TokenWithSp
         deepening += usize::from(deepens(token, before));
         before = token;
     }
-    (deepening <= MAX_DEEPENING).then(|| known(&tokens))
+    (deepening <= MAX_DEEPENING).then(|| known(tokens))
 }
 
 /// Writes what the parser does not know as what it means:
 /// - `LOCK IN SHARE MODE` as `FOR SHARE`. The words are nothing else in any statement.
 /// - `SET NAMES x, y = z` as `SET NAMES x; SET y = z`.
-fn known(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+fn known(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     const LOCK: [Keyword; 4] = [Keyword::LOCK, Keyword::IN, Keyword::SHARE, Keyword::MODE];
+    let rewritten = |word: &Keyword| tokens.iter().any(|token| is_word(token, *word));
+    if ![LOCK[0], Keyword::NAMES].iter().any(rewritten) {
+        return tokens;
+    }
     let mut known = Vec::with_capacity(tokens.len() + 1);
-    let mut rest = tokens;
+    let mut rest = &tokens[..];
     while let [first, others @ ..] = rest {
         let begins = known.last().is_none_or(|last: &TokenWithSpan| last.token == Token::SemiColon);
         if starts_with(rest, &LOCK) {
@@ -54,8 +58,11 @@ fn names(tokens: &[TokenWithSpan]) -> Option<usize> {
 }
 
 fn starts_with(tokens: &[TokenWithSpan], words: &[Keyword]) -> bool {
-    let is_word = |(token, keyword): (&TokenWithSpan, &Keyword)| matches!(&token.token, Token::Word(word) if word.keyword == *keyword);
-    tokens.len() >= words.len() && tokens.iter().zip(words).all(is_word)
+    tokens.len() >= words.len() && tokens.iter().zip(words).all(|(token, word)| is_word(token, *word))
+}
+
+fn is_word(token: &TokenWithSpan, keyword: Keyword) -> bool {
+    matches!(&token.token, Token::Word(word) if word.keyword == keyword)
 }
 
 /// Whatever long lists of values are not made of.
