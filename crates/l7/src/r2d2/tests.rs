@@ -1,4 +1,6 @@
-use crate::testing::Harness;
+use proptest::prelude::*;
+
+use crate::testing::{Harness, transcript};
 
 #[test]
 fn denied_commands_do_not_reach_the_server_and_are_answered() {
@@ -36,4 +38,17 @@ fn an_endless_line_closes() {
     let mut harness = Harness::new("r2d2", &[]);
     let closed = harness.try_client(&vec![b'a'; 1 << 20]).unwrap_err();
     assert!(closed.reason.contains("a line of over 65536 bytes"), "{closed}");
+}
+
+proptest! {
+    #[test]
+    fn any_cutting_gives_the_same_result(cuts in prop::collection::vec(1_usize..20, 1..20)) {
+        let conversation = [
+            (false, b"READ a\r\nWRITE b\r\nREAD\r\n\r\nHALT\r\nREAD c\r\n".to_vec()),
+            (true, b"OK\r\nOK\r\n".to_vec()),
+        ];
+        let read: &[&[(&str, &str)]] = &[&[("cmd", "READ")]];
+        let whole = transcript(&mut Harness::new("r2d2", read), &conversation, &[]);
+        prop_assert_eq!(whole, transcript(&mut Harness::new("r2d2", read), &conversation, &cuts));
+    }
 }
