@@ -52,11 +52,13 @@ def started(
     command: list[str], core: int, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Starts a process on one core and ends it afterwards."""
+    # In a session of its own each: Linux may share a busy machine out by session.
     process = subprocess.Popen(
         ["taskset", "-c", str(core), *command],
         env={**os.environ, **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield process
