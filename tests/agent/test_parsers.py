@@ -2,14 +2,40 @@
 
 import asyncio
 import contextlib
+import socket
 
 from tests.agent.conftest import CLIENT, POD, STRANGER
 from tests.agent.double import LISTENERS
+from tests.agent.process import LIMIT
 from tests.agent.test_traffic import enforce, listening
-from tests.integration.test_access_log import Receiver
+
+from cilium_proxy.api import messages
 
 NAME = "cilium-parser-ingress"
 RULES = [{"remote_policies": [43], "l7_proto": "r2d2", "l7_rules": {"l7_allow_rules": [{"rule": {"cmd": "READ"}}]}}]
+
+
+class Receiver:
+    """The agent's end of an access log: one cilium.LogEntry per packet."""
+
+    def __init__(self, path):
+        self.path = path
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.listener.settimeout(LIMIT)
+        self.connection = None
+
+    def read(self):
+        if self.connection is None:
+            self.connection, _ = self.listener.accept()
+            self.connection.settimeout(LIMIT)
+        return messages("cilium.LogEntry").FromString(self.connection.recv(65536))
+
+    def close(self):
+        self.listener.close()
+        if self.connection is not None:
+            self.connection.close()
 
 
 async def halt(node, source):
@@ -17,7 +43,7 @@ async def halt(node, source):
     reader, writer = await asyncio.open_connection(node.host, node.port, local_addr=(source, 0))
     with contextlib.closing(writer):
         writer.write(b"HALT\r\n")
-        return await asyncio.wait_for(reader.readline(), 30)
+        return await asyncio.wait_for(reader.readline(), LIMIT)
 
 
 async def test_parsers_log_where_their_parameters_say(agent, node, bootstrap, run, directory):
