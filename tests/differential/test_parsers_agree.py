@@ -13,6 +13,8 @@ from cilium_proxy.testing.parser import CONNECTION, Conversation, Entry
 
 EXAMPLES = Path(__file__).parents[2] / "examples/parsers"
 OK = 0
+# More than any piece has messages; an error is given as often as there is room.
+MAX_OPERATIONS = 100
 
 WORDS = st.sampled_from(
     [b"READ", b"WRITE", b"HALT", b"RESET", b"read", b"", b"public/a", b"private/b", b"\xc3\xa9", b"\r"]
@@ -64,7 +66,7 @@ class BuiltIn:
         self.kept[side] += data
         reply = side == "server"
         code, _, operations, _, injected, records = self.connections.on_data(
-            1, reply, False, [self.kept[side]], 1 << 20
+            1, reply, False, [self.kept[side]], MAX_OPERATIONS
         )
         self.log += [Entry(kind, fields) for kind, _, (_, fields) in records]
         self.closed = code != OK

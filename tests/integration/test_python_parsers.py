@@ -45,7 +45,8 @@ LINE_RULES = """\
 def files(directory, robot):
     files = Files(directory, "127.0.0.2", robot.port, protocol="tcp")
     shutil.copytree(EXAMPLES, directory / "parsers")
-    files.settings["parsers"] = {"directories": ["parsers"]}
+    # Longer than any call takes that ends, however busy the machine is.
+    files.settings["parsers"] = {"directories": ["parsers"], "time_limit": "1m"}
     files.save()
     return files
 
@@ -161,7 +162,7 @@ def test_a_result_that_cannot_be_closes(files, robot, run, result, reason):
 def test_a_parser_that_hangs_closes_its_connection_and_others_go_on(files, run):
     write(files, 'while line == b"hang": pass')
     files.policy(LINE_RULES)
-    files.settings["parsers"]["time_limit"] = "500ms"
+    files.settings["parsers"]["time_limit"] = "3s"
     files.save()
     proxy = run(files)
     (hanging, hanging_stream), (other, stream) = connect(files), connect(files)
@@ -170,7 +171,7 @@ def test_a_parser_that_hangs_closes_its_connection_and_others_go_on(files, run):
         # Waits behind the other, and then goes on.
         assert ask(stream, b"one\n") == b"OK\r\n"
         assert closed(hanging_stream)
-        proxy.wait_for("a call took longer than 500ms")
+        proxy.wait_for("a call took longer than 3s")
         assert counter(files, "timed_out") == 1
         assert ask(stream, b"two\n") == b"OK\r\n"
 
@@ -181,7 +182,7 @@ def test_envoy_goes_on_and_stops_where_a_parser_is_stuck_in_c(files, run):
     files.settings["listeners"].append(first | {"name": "plain", "address": f"127.0.0.2:{plain}", "port": 1})
     write(files, "if line == b'stuck': import itertools; sum(itertools.repeat(0))")
     files.policy(LINE_RULES + '\n        - ports: [{port: "1", protocol: TCP}]')
-    files.settings["parsers"]["time_limit"] = "200ms"
+    files.settings["parsers"]["time_limit"] = "3s"
     files.save()
     proxy = run(files)
     (stuck, stuck_stream), (waiting, waiting_stream) = connect(files), connect(files)
@@ -201,7 +202,7 @@ def test_envoy_goes_on_and_stops_where_a_parser_is_stuck_in_c(files, run):
 def test_memory_without_bound_closes_its_connection_alone(files, run):
     write(files, 'kept = []\nwhile line == b"eat": kept.append(bytes(1 << 20))')
     files.policy(LINE_RULES)
-    files.settings["parsers"] |= {"memory_mib": 64, "time_limit": "1m"}
+    files.settings["parsers"]["memory_mib"] = 64
     files.save()
     proxy = run(files)
     (eating, eating_stream), (other, stream) = connect(files), connect(files)
