@@ -24,7 +24,6 @@ COMMANDS = {
     "observe": "Show requests and verdicts as they happen.",
     "status": "Show the state of a running proxy.",
     "restart": "Have a new Envoy take over from the running one.",
-    "bugreport": "Collect what is needed to look into a problem.",
     "completion": "Print shell completion for bash, zsh or fish.",
     "version": "Show the versions of the proxy, Envoy and the module interface.",
 }

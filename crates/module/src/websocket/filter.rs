@@ -183,6 +183,7 @@ impl NetworkFilter for Filter {
         match Timer::new(state.due, move || scheduler.commit(TIME)) {
             Ok(timer) => state.timer = Some(timer),
             Err(error) => {
+                drop(state);
                 connection.close(&log::details(self.name(), &format!("no timer: {error}")));
                 return Status::StopIteration;
             }
@@ -234,6 +235,11 @@ impl NetworkFilter for Filter {
             TIME => self.on_time(connection),
             _ => {}
         }
+    }
+
+    fn on_closed(&self) {
+        // Its scheduler belongs to another thread.
+        self.state.borrow_mut().timer = None;
     }
 }
 
