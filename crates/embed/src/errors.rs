@@ -4,11 +4,13 @@ use cilium_embed_abi::{Failure, FailureKind};
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 
-use crate::interrupt::TimeLimitError;
+use crate::interrupt::{self, TimeLimitError};
 
 /// What an exception means for the connection.
 pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Failure {
     let kind = if error.is_instance_of::<TimeLimitError>(py) {
+        // Once is enough: another would end the printing of this one.
+        interrupt::end();
         FailureKind::Interrupted
     } else if error.is_instance_of::<PyMemoryError>(py) {
         FailureKind::Memory

@@ -17,11 +17,12 @@ pub(crate) fn watch(shared: &Shared) {
             Finding::Stopped => return,
             Finding::Nothing(pause) => std::thread::sleep(pause),
             Finding::Late { call, name, session, limit } => {
-                shared.clock.interrupt(call);
+                // First, so that this is the reason, and not what the call makes of its end.
                 if let Some(session) = session {
                     let reason = format!("{PREFIX}{name}: a call took longer than {limit:?}");
                     session.close(Closed::new(Cause::Time, reason));
                 }
+                shared.clock.interrupt(call);
             }
             Finding::Again(call) => {
                 shared.clock.interrupt(call);
