@@ -34,10 +34,8 @@ RULES = st.one_of(
 
 @pytest.fixture(scope="module")
 def r2d2():
-    loader = Loader([EXAMPLES])
-    loader.install()
-    yield loader.load("r2d2:R2d2")
-    loader.uninstall()
+    with Loader([EXAMPLES]) as loader:
+        yield loader.load("r2d2:R2d2")
 
 
 class BuiltIn:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+from pathlib import Path
 
 import pytest
 from tests.integration.files import Files, example
@@ -10,6 +11,7 @@ from tests.integration.proxy import eventually
 from tests.integration.robot import ask, ask_once, connect
 
 RULES = example("r2d2")
+EXAMPLES = Path(__file__).parents[2] / "examples/parsers"
 
 
 @pytest.fixture
@@ -17,8 +19,17 @@ def r2d2(directory, robot):
     return Files(directory, "127.0.0.2", robot.port, protocol="tcp")
 
 
-def test_commands_are_judged_one_by_one(r2d2, robot, run):
-    r2d2.policy(RULES)
+@pytest.fixture(params=["r2d2", "python:r2d2:R2d2"])
+def rules(request, r2d2):
+    """The same for the built-in parser and for the one in Python."""
+    if request.param != "r2d2":
+        r2d2.settings["parsers"] = {"directories": [str(EXAMPLES)], "time_limit": "1m"}
+        r2d2.save()
+    return RULES.replace("l7proto: r2d2", f"l7proto: {request.param}")
+
+
+def test_commands_are_judged_one_by_one(r2d2, rules, robot, run):
+    r2d2.policy(rules)
     run(r2d2)
     connection, stream = connect(r2d2)
     with connection, stream:
@@ -36,13 +47,13 @@ def test_commands_are_judged_one_by_one(r2d2, robot, run):
     ]
 
 
-def test_an_open_connection_follows_a_changed_policy(r2d2, robot, run):
-    r2d2.policy(RULES)
+def test_an_open_connection_follows_a_changed_policy(r2d2, rules, robot, run):
+    r2d2.policy(rules)
     proxy = run(r2d2)
     connection, stream = connect(r2d2)
     with connection, stream:
         assert ask(stream, b"READ public/plans\r\n") == b"OK\r\n"
-        r2d2.policy(RULES.replace("^public/", "^other/"))
+        r2d2.policy(rules.replace("^public/", "^other/"))
         proxy.wait_for("in force")
         assert ask(stream, b"READ public/plans\r\n") == b"ERROR\r\n"
         assert ask(stream, b"READ other/plans\r\n") == b"OK\r\n"

@@ -11,15 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.integration.addresses import free_port
-from tests.integration.files import LIMIT, Files
+from tests.integration.files import LIMIT, Files, example
 from tests.integration.proxy import eventually
 from tests.integration.robot import ask, ask_once, connect
 
 EXAMPLES = Path(__file__).parents[2] / "examples/parsers"
-R2D2 = """\
-          rules:
-            l7proto: python:r2d2:R2d2
-            l7: [{cmd: READ, file: "^public/"}, {cmd: HALT}]"""
+R2D2 = example("r2d2").replace("l7proto: r2d2", "l7proto: python:r2d2:R2d2")
 
 # Passes lines; what it does with some of them, each test says.
 LINES = """\
@@ -85,38 +82,6 @@ def said(proxy, text):
 def counter(files, name):
     stats = httpx.get(f"http://127.0.0.1:{files.admin_port}/stats?filter=parser.closed").text
     return int(re.search(rf"parser\.closed\.{name}: (\d+)", stats)[1])
-
-
-def test_commands_are_judged_one_by_one(files, robot, run):
-    files.policy(R2D2)
-    run(files)
-    connection, stream = connect(files)
-    with connection, stream:
-        assert ask(stream, b"READ public/plans\r\n") == b"OK\r\n"
-        assert ask(stream, b"READ private/plans\r\n") == b"ERROR\r\n"
-        assert ask(stream, b"WRITE public/plans\r\n") == b"ERROR\r\n"
-        assert ask(stream, b"HALT\r\n") == b"OK\r\n"
-    assert robot.lines == [b"READ public/plans\r\n", b"HALT\r\n"]
-    eventually(lambda: len(files.entries()) == 4)
-    assert [(entry["entryType"], entry["genericL7"]["fields"]) for entry in files.entries()] == [
-        ("Request", {"cmd": "READ", "file": "public/plans"}),
-        ("Denied", {"cmd": "READ", "file": "private/plans"}),
-        ("Denied", {"cmd": "WRITE", "file": "public/plans"}),
-        ("Request", {"cmd": "HALT", "file": ""}),
-    ]
-
-
-def test_an_open_connection_follows_a_changed_policy(files, robot, run):
-    files.policy(R2D2)
-    proxy = run(files)
-    connection, stream = connect(files)
-    with connection, stream:
-        assert ask(stream, b"READ public/plans\r\n") == b"OK\r\n"
-        files.policy(R2D2.replace("^public/", "^other/"))
-        proxy.wait_for("in force")
-        assert ask(stream, b"READ public/plans\r\n") == b"ERROR\r\n"
-        assert ask(stream, b"READ other/plans\r\n") == b"OK\r\n"
-    assert robot.lines == [b"READ public/plans\r\n", b"READ other/plans\r\n"]
 
 
 def test_an_exception_closes_its_connection_alone(files, run):

@@ -86,14 +86,15 @@ def scratch():
 
 
 @pytest.fixture
-def service(directory):
-    """Makes proxy.yaml for a server's port, and a policy with these rules for clients on this machine."""
+def start(directory, run):
+    """Runs a proxy in front of a server's port, with a policy that has these rules for clients on this machine."""
 
-    def make(upstream_port, rules, port=None):
+    def start(upstream_port, rules, port=None):
         files = Files(directory, "127.0.0.2", upstream_port, protocol="tcp", port=port)
         files.settings["identities"][0]["cidrs"] = [f"{CLIENT}/32", "127.0.0.1/32"]
         files.save()
         files.policy(rules)
+        files.proxy = run(files)
         return files
 
-    return make
+    return start

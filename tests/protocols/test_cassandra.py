@@ -93,13 +93,8 @@ def server(scratch):
 
 
 @pytest.fixture
-def proxied(server, service, run):
-    def start(rules=RULES):
-        files = service(server.port, rules)
-        files.proxy = run(files)
-        return files
-
-    return start
+def proxied(server, start):
+    return lambda rules=RULES: start(server.port, rules)
 
 
 @pytest.mark.parametrize(("version", "compression"), FRAMINGS)

@@ -79,15 +79,9 @@ def broker(scratch):
 
 
 @pytest.fixture
-def proxied(broker, service, run):
+def proxied(broker, start):
     """Starts a proxy in front of the broker: its files, and the address for clients."""
-
-    def start(rules=ALLOWED):
-        files = service(broker.upstream, rules, port=broker.proxied)
-        files.proxy = run(files)
-        return files
-
-    return start
+    return lambda rules=ALLOWED: start(broker.upstream, rules, port=broker.proxied)
 
 
 def producer(address, **options):

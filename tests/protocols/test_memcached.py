@@ -44,10 +44,8 @@ def store(memcached):
 
 
 @pytest.fixture
-def proxied(memcached, store, service, run):
-    files = service(memcached.port, RULES)
-    files.proxy = run(files)
-    return files
+def proxied(memcached, store, start):
+    return start(memcached.port, RULES)
 
 
 @pytest.fixture

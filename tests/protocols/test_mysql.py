@@ -73,13 +73,8 @@ def database(scratch):
 
 
 @pytest.fixture
-def proxied(database, service, run):
-    def start(rules=RULES):
-        files = service(database.port, rules)
-        files.proxy = run(files)
-        return files
-
-    return start
+def proxied(database, start):
+    return lambda rules=RULES: start(database.port, rules)
 
 
 def connect(files, **options):

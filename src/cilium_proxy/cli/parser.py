@@ -91,16 +91,13 @@ def test(
     Exits with 0 if all is well, 1 if the parser closes the connection or something depends on how the bytes are cut, 2
     if the parser or a rule cannot be used.
     """
-    loader = Loader(directories)
-    loader.install()
     try:
-        parser = loader.load(name.removeprefix(PREFIX))
-        talk, steps = _follow(parser, said, rules, deny)
+        with Loader(directories) as loader:
+            parser = loader.load(name.removeprefix(PREFIX))
+            talk, steps = _follow(parser, said, rules, deny)
     except (LoadError, RuleError, ValueError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    finally:
-        loader.uninstall()
     difference = ""
     if said:
         try:

@@ -12,13 +12,8 @@ _PATIENCE = 120.0
 
 
 @click.command("restart")
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Configuration file of the proxy. Not needed while one proxy runs.",
-)
-@click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), help="As given to `run` or `agent`.")
+@running.config_option
+@running.state_option
 def command(config: Path | None, state_dir: Path | None) -> None:
     """Have a new Envoy take over from the running one.
 

@@ -7,6 +7,16 @@ from typing import Any
 
 import click
 
+config_option = click.option(
+    "-c",
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Configuration file of the proxy. Not needed while one proxy runs.",
+)
+state_option = click.option(
+    "--state-dir", type=click.Path(file_okay=False, path_type=Path), help="As given to `run` or `agent`."
+)
+
 
 def directory(config: Path | None, state_dir: Path | None) -> Path:
     """The state directory of the proxy that is meant: with that directory or configuration, or the only one."""

@@ -15,13 +15,8 @@ from cilium_proxy.cli.output import Form, output_option, print_data, print_table
 
 
 @click.command("status")
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Configuration file of the proxy. Not needed while one proxy runs.",
-)
-@click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), help="As given to `run`.")
+@running.config_option
+@running.state_option
 @output_option
 def command(config: Path | None, state_dir: Path | None, output: Form) -> None:
     """Show the state of a running proxy.

@@ -20,7 +20,7 @@ from importlib.machinery import (
 )
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from cilium_proxy.l7.parser import Parser
 from cilium_proxy.l7.rule import Rule, keys
@@ -54,8 +54,12 @@ class Loader:
         """Makes imports find what lies below the directories, after everything else."""
         sys.meta_path.append(self)
 
-    def uninstall(self) -> None:
-        """Ends that, and forgets what was imported."""
+    def __enter__(self) -> Self:
+        """Installs it for a while. Then what was imported is forgotten."""
+        self.install()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.refresh()
         sys.meta_path.remove(self)
 

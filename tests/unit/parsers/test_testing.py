@@ -16,10 +16,8 @@ EXAMPLES = Path(__file__).parents[3] / "examples/parsers"
 
 @pytest.fixture(scope="module")
 def r2d2():
-    loader = Loader([EXAMPLES])
-    loader.install()
-    yield loader.load("r2d2:R2d2")
-    loader.uninstall()
+    with Loader([EXAMPLES]) as loader:
+        yield loader.load("r2d2:R2d2")
 
 
 def test_a_conversation_shows_what_is_sent_on_and_logged(r2d2):
