@@ -186,11 +186,13 @@ async def test_all_streams_must_take_a_set(open_stream, cache):
     wanted = cache.set(CLUSTERS, {"a": b"1"})
     for stream in (one, other):
         await stream.send(type_url=CLUSTERS)
-    await one.answer(await one.receive())
+    # Both are subscribed before one answers.
+    first, second = await one.receive(), await other.receive()
+    await one.answer(first)
     taken = asyncio.create_task(cache.taken(wanted))
     await asyncio.sleep(0.05)
     assert not taken.done()
-    await other.answer(await other.receive())
+    await other.answer(second)
     await taken
 
 
@@ -202,11 +204,12 @@ async def test_the_envoy_that_serves_is_the_one_whose_answers_count(open_stream,
         node = api.messages("envoy.config.core.v3.Node")()
         name_instance(node, instance)
         await stream.send(type_url=CLUSTERS, node=node)
-    await other.answer(await other.receive(), error="no")
+    first, second = await serving.receive(), await other.receive()
+    await other.answer(second, error="no")
     taken = asyncio.create_task(cache.taken(wanted))
     await asyncio.sleep(0.05)
     assert not taken.done()
-    await serving.answer(await serving.receive())
+    await serving.answer(first)
     await taken
     cache.count("new")
     with pytest.raises(NackedError, match="no"):
