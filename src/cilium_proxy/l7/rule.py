@@ -54,9 +54,16 @@ class NoRules(Rule):
 
 
 def keys(rule: type[Rule]) -> dict[str, Any]:
-    """The keys that a policy may give, and the types of their values."""
-    hints = get_type_hints(rule)
-    return {field.name: hints[field.name] for field in dataclasses.fields(rule) if field.init}
+    """The keys that a policy may give, and the types of their values.
+
+    Found once, while the class is loaded: later its module, where the names of types are looked up, may be gone.
+    """
+    known: dict[str, Any] | None = rule.__dict__.get("_keys")
+    if known is None:
+        hints = get_type_hints(rule)
+        known = {field.name: hints[field.name] for field in dataclasses.fields(rule) if field.init}
+        type.__setattr__(rule, "_keys", known)
+    return known
 
 
 def _value(key: str, text: str, hint: Any) -> object:

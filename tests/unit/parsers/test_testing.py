@@ -183,6 +183,49 @@ def test_the_command_finds_parsers_that_depend_on_how_bytes_are_cut(tmp_path):
     assert "how the bytes are cut changes what comes of them" in result.output
 
 
+LATE = """\
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cilium_proxy.l7 import More, Parser, Pass, Rule
+
+@dataclass(frozen=True)
+class LateRule(Rule):
+    cmd: Literal["READ"] | None = None
+
+    def matches(self, message):
+        return True
+
+class Late(Parser):
+    rule = LateRule
+
+    def on_data(self, reply, end_stream, data):
+        import helper
+        return helper.decide(len(data)) if data else More()
+"""
+
+
+def test_rules_are_made_also_when_the_module_of_their_class_has_been_forgotten(tmp_path):
+    (tmp_path / "late.py").write_text(LATE)
+    with Loader([tmp_path]) as loader:
+        late = loader.load("late:Late")
+    assert late.rule.parse({"cmd": "READ"}).cmd == "READ"
+    with pytest.raises(RuleError, match="is not READ"):
+        late.rule.parse({"cmd": "WRITE"})
+
+
+def test_the_command_cuts_while_the_parser_finds_what_it_imports(tmp_path):
+    (tmp_path / "late.py").write_text(LATE)
+    (tmp_path / "helper.py").write_text(
+        "from cilium_proxy.l7 import Drop, Pass\ndef decide(length):\n    return Pass(2) if length > 1 else Drop(1)\n"
+    )
+    result = invoke("late:Late", "-d", str(tmp_path), "--rule", "{cmd: READ}", "client:abcd")
+    assert result.exit_code == 1
+    assert "how the bytes are cut changes what comes of them" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
