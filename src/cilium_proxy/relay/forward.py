@@ -73,7 +73,6 @@ class Forwarder:
         self._fresh: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         cache.on_wanted = self._want
 
     def start(self) -> None:
@@ -243,8 +242,9 @@ class Forwarder:
                 await self._cache.taken(made)
             except NackedError as error:
                 errors = [str(error), *errors]
-            # Only now Envoy has said what it makes of the secrets that new resources name.
-            await self._bring_contexts()
+            if url in WILDCARDS:
+                # Only now Envoy has said what it makes of the secrets that new listeners and clusters name.
+                await self._bring_contexts()
         if errors:
             raise RefusedError("; ".join(errors))
 

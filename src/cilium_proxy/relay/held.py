@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cilium_proxy.api import messages
-from cilium_proxy.relay.resources import WILDCARDS
+from cilium_proxy.relay.resources import SECRETS, WILDCARDS
 from cilium_proxy.rewrite.cilium import Options, RewriteError, Rewritten, Side, TlsContexts, rewrite
 from cilium_proxy.sources.agent.update import Update
 
@@ -19,7 +19,7 @@ class HeldType:
     options: Options
     _sources: dict[str, bytes] = field(default_factory=dict)
     _made: dict[str, bytes] = field(default_factory=dict)
-    # What the resources were before they last changed.
+    # What secrets were before they last changed: only they can be put back.
     _before: dict[str, bytes] = field(default_factory=dict)
     # Of resources that depend on TLS contexts: which.
     _sides: dict[str, Side] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class HeldType:
         return errors, warnings
 
     def restore(self, name: str) -> None:
-        """Puts back what a resource was before it last changed. The source may send the refused one again."""
+        """Puts back what a secret was before it last changed. The source may send the refused one again."""
         if name in self._before:
             self._made[name] = self._before.pop(name)
             self._sources.pop(name, None)
@@ -77,7 +77,7 @@ class HeldType:
             self._keep(name, source, self._rewrite(source))
 
     def _keep(self, name: str, source: bytes, made: Rewritten) -> None:
-        if name in self._made:
+        if self.type_url == SECRETS and name in self._made:
             self._before[name] = self._made[name]
         self._sources[name], self._made[name] = source, made.resource.value
         self._sides.pop(name, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cilium_proxy.api import from_dict, messages, serialise
@@ -16,7 +17,7 @@ _TLS = "envoy.extensions.transport_sockets.tls.v3"
 _OWN = "cilium-proxy/tls/"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TlsContext:
     """A `cilium.TLSContext`, by its canonical bytes."""
 
@@ -30,12 +31,12 @@ class TlsContext:
         known.DiscardUnknownFields()
         return cls(serialise(known))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """As `cilium.bpf_metadata` knows it: crates/policy/src/model/tls.rs."""
         return hashlib.sha256(self.message).hexdigest()[:32]
 
-    @property
+    @cached_property
     def needed(self) -> tuple[tuple[str, str, str], ...]:
         """The secrets it refers to: the name, the field of a secret that must be set, and what that is."""
         fields = self._fields
@@ -45,12 +46,12 @@ class TlsContext:
         )
         return tuple(one for one in needed if one[0])
 
-    @property
+    @cached_property
     def discovered(self) -> frozenset[str]:
         """Names of the secrets it refers to."""
         return frozenset(name for name, _, _ in self.needed)
 
-    @property
+    @cached_property
     def own_secrets(self) -> dict[str, bytes]:
         """The certificates it holds, as serialised secrets by the names that are made for them."""
         fields = self._fields
@@ -86,7 +87,7 @@ class TlsContext:
             made.sni = names[0]
         return made
 
-    @property
+    @cached_property
     def _fields(self) -> Any:
         return messages("cilium.TLSContext").FromString(self.message)
 

@@ -66,11 +66,9 @@ def split_chains(listener: Any, contexts: TlsContexts, path: tuple[str, ...]) ->
     downstream = contexts.ingress if side == "ingress" else contexts.egress
     chains = []
     for chain in listener.filter_chains:
-        made = _chains(chain, listener.filter_chains, downstream)
-        per_request = _wrapped(chain, _DOWNSTREAM)
-        for copy in made:
-            tls_verdict.share(copy, (*path, "filter_chains"), per_request=per_request)
-        chains += made
+        # Before the copies are made, which all have the same filters.
+        tls_verdict.share(chain, (*path, "filter_chains"), per_request=_wrapped(chain, _DOWNSTREAM))
+        chains += _chains(chain, listener.filter_chains, downstream)
     refusing = _refusing(listener.filter_chains)
     del listener.filter_chains[:]
     listener.filter_chains.extend([*chains, *refusing])
