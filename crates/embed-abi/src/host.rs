@@ -157,6 +157,13 @@ impl Library {
 }
 
 impl Class {
+    /// The protocol of a guest that is linked in.
+    #[must_use]
+    pub fn linked<G: crate::Guest>(class: G::Class) -> Self {
+        let table = crate::table::<G>();
+        Self(Handle { object: Box::into_raw(Box::new(class)).cast(), table, free: table.free_class })
+    }
+
     /// See [`Guest::rule`](crate::Guest::rule).
     pub fn rule<'f>(&self, fields: impl Iterator<Item = (&'f str, &'f str)>) -> Result<Rule, String> {
         let fields: Vec<_> = fields.map(|(name, value)| Pair::new(name, value)).collect();

@@ -1,11 +1,10 @@
 //! What the proxy calls.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use cilium_embed_abi as abi;
-use cilium_embed_abi::{Answer, Failure, FailureKind, Guest, Info, Library, Settings};
+use cilium_embed_abi::{Answer, Failure, FailureKind, Guest, Info, Settings};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -54,17 +53,10 @@ pub struct Parser {
     pending: Mutex<[VecDeque<Answer>; 2]>,
 }
 
-thread_local! {
-    /// What [`Guest::load`] gives next, whatever it is asked for.
-    static OFFERED: Cell<Option<Py<PyAny>>> = const { Cell::new(None) };
-}
-
 /// The protocol of a class of an interpreter that runs already, as where parsers are tested.
 pub fn load(class: Bound<'_, PyAny>) -> PyResult<abi::Class> {
     STATE.get_or_try_init(class.py(), || State::new(class.py(), None))?;
-    OFFERED.set(Some(class.unbind()));
-    let loaded = Library::new(abi::table::<Python3>()).map_err(|error| error.to_string());
-    loaded.and_then(|library| library.load("")).map_err(PyRuntimeError::new_err)
+    Ok(abi::Class::linked::<Python3>(Class { class: class.unbind(), rules: Mutex::default() }))
 }
 
 impl State {
@@ -154,9 +146,6 @@ impl Guest for Python3 {
     }
 
     fn load(name: &str) -> Result<Class, String> {
-        if let Some(class) = OFFERED.take() {
-            return Ok(Class { class, rules: Mutex::default() });
-        }
         made(
             |state| &state.load_error,
             |py, state| {

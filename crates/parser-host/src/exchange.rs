@@ -19,8 +19,6 @@ pub(crate) struct Exchange {
     pub(crate) busy: bool,
     /// The worker has been woken since it looked last.
     pub(crate) woken: bool,
-    /// The worker has no more interest.
-    pub(crate) gone: bool,
 }
 
 /// Bytes of a direction, and whether it ends with them.

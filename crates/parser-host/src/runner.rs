@@ -111,7 +111,9 @@ impl Runner {
 
     /// Has the parser look at what there is of a connection, until others wait.
     fn advance(&mut self, session: &Arc<Inner>) {
-        if let Err(closed) = self.open(session) {
+        // One that is over needs no parser any more.
+        let over = lock(&session.exchange).closed.is_some();
+        if !over && let Err(closed) = self.open(session) {
             session.close(closed);
         }
         loop {

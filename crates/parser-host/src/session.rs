@@ -141,7 +141,6 @@ impl Drop for Session {
         // Waits while it is called.
         drop(lock(&self.0.wake).take());
         let mut exchange = lock(&self.0.exchange);
-        exchange.gone = true;
         let bytes = exchange.close(Closed::new(Cause::Protocol, "the connection has ended"));
         self.0.shared.remove_waiting(bytes);
         if exchange.busy {

@@ -8,5 +8,5 @@ DIRECTORY = Path(__file__).resolve().parent
 MODULE = "cilium_dynamic_modules"
 """Name of the dynamic module; its file is `lib<name>.so` in `DIRECTORY`."""
 
-EMBED = DIRECTORY / "libcilium_embed.so"
-"""What the module loads to run parsers written in Python."""
+EMBED = "libcilium_embed.so"
+"""The file in `DIRECTORY` that the module loads to run parsers written in Python."""

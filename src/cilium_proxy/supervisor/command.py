@@ -36,11 +36,11 @@ class EnvoyCommand:
 
         With BPF roots, a service at its side does what it may not do itself. Raises MissingError.
         """
-        launch = [str(_native_file(_LAUNCH))]
+        launch = [str(native_file(_LAUNCH))]
         for root in bpf_roots:
             launch += ["--bpf-root", root]
         if bpf_roots:
-            launch += ["--preload", str(_native_file(_SOCKETS))]
+            launch += ["--preload", str(native_file(_SOCKETS))]
         if keep_net_bind_service:
             launch.append("--keep-cap-net-bind-service")
         return replace(self, argv=(*launch, "--", *self.argv))
@@ -66,7 +66,7 @@ def binary() -> Path:
 
 def module() -> Path:
     """The dynamic module that this package carries. Raises MissingError."""
-    return _native_file(f"lib{_native.MODULE}.so")
+    return native_file(f"lib{_native.MODULE}.so")
 
 
 def module_environment() -> dict[str, str]:
@@ -103,7 +103,8 @@ def envoy_command(
     return EnvoyCommand(argv=tuple(argv), environment=module_environment())
 
 
-def _native_file(name: str) -> Path:
+def native_file(name: str) -> Path:
+    """A file that this package's build made. Raises MissingError."""
     path = _native.DIRECTORY / name
     if not path.is_file():
         raise MissingError(

@@ -11,7 +11,7 @@ from cilium_proxy import _native
 from cilium_proxy.config import Config
 from cilium_proxy.config.parsers import MEMORY_MIB, TIME_LIMIT
 from cilium_proxy.rewrite.python_parsers import Embedding, PythonParsers
-from cilium_proxy.supervisor.command import MissingError
+from cilium_proxy.supervisor.command import MissingError, native_file
 
 
 def of_config(config: Config) -> PythonParsers | None:
@@ -41,12 +41,8 @@ def of_directories(directories: Sequence[Path]) -> PythonParsers | None:
 
 def find() -> Embedding:
     """The libraries. Raises MissingError."""
-    if not _native.EMBED.is_file():
-        raise MissingError(
-            f"{_native.EMBED} is missing: build the package with `pip install .`, in a checkout with `make setup`"
-        )
     return Embedding(
-        library=_native.EMBED,
+        library=native_file(_native.EMBED),
         needed=(_shared_library(),),
         program=Path(sys.executable),
         package=_native.DIRECTORY.parents[1],

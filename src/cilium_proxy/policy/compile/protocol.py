@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from cilium_proxy import _core
+from cilium_proxy.l7.loading import PREFIX
 from cilium_proxy.policy.compile.rule import Message
 from cilium_proxy.yaml import Fields, Mapping, Sequence
 from cilium_proxy.yaml.fields import suggestion
 
 _ENVOY = "envoy."
 """Prefix of protocols with Envoy's names, whose rules are matchers on metadata."""
-_OUTSIDE = "python:"
-"""Prefix of parsers from outside. What they take is known where they are loaded."""
 _ACTIONS = ("allow", "deny")
 
 
@@ -26,7 +25,7 @@ def read_protocol_rules(fields: Fields) -> Message:
             fields.problem("l7", "needs l7proto", "name the protocol")
         return {}
     known = _core.l7_parsers()
-    if protocol not in known and not protocol.startswith(_OUTSIDE):
+    if protocol not in known and not protocol.startswith(PREFIX):
         fix = suggestion(protocol, known) or f"use one of {', '.join(known)}"
         fields.problem("l7proto", f"there is no parser `{protocol}`", fix)
         return {}
@@ -50,7 +49,7 @@ def _pairs(fields: Fields) -> list[tuple[Fields, dict[str, str]]]:
 
 def _generic(protocol: str, pairs: list[tuple[Fields, dict[str, str]]]) -> Message:
     for fields, pair in pairs:
-        problem = None if protocol.startswith(_OUTSIDE) else _core.l7_rule_problem(protocol, pair)
+        problem = None if protocol.startswith(PREFIX) else _core.l7_rule_problem(protocol, pair)
         if problem:
             fields.problems.add(fields.mark, fields.path, problem, "see docs/policies.md for the keys of each protocol")
     return {"l7_allow_rules": [{"rule": pair} for _, pair in pairs]}

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cilium_proxy.config.model import CA, CERTIFICATE, KEY, TLS_ITEMS, SecretFile
-from cilium_proxy.policy.compile import certificates
-from cilium_proxy.policy.compile.certificates import CertificateError
 from cilium_proxy.policy.compile.metadata import read_head
 from cilium_proxy.policy.compile.rule import Secret
 from cilium_proxy.yaml import Fields, Mark, Problem, Problems, Scalar, Value
@@ -158,6 +156,9 @@ def _is_value(item: _Item, problems: Problems) -> bool:
 
 def _check_tls(name: str, parts: Mapping[str, _Item], problems: Problems, warnings: list[Problem]) -> None:
     """Reports what TLS could not use."""
+    # A library that only TLS needs.
+    from cilium_proxy.policy.compile import certificates
+
     chain, key = parts.get(CERTIFICATE), parts.get(KEY)
     for one, other in ((CERTIFICATE, KEY), (KEY, CERTIFICATE)):
         if one in parts and other not in parts:
@@ -177,6 +178,8 @@ def _check_tls(name: str, parts: Mapping[str, _Item], problems: Problems, warnin
 
 
 def _checked(item: _Item, check: Callable[[bytes], _T], problems: Problems) -> _T | None:
+    from cilium_proxy.policy.compile.certificates import CertificateError
+
     try:
         return check(item.value)
     except CertificateError as error:
