@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import selectors
 import socket
 import statistics
@@ -22,6 +21,8 @@ from pathlib import Path
 
 from bench.http.load import cpu_seconds
 from bench.http.peers import HOST, free_port, running
+from bench.machine import machine
+from bench.policy import CLIENT_LABELS, LABELS, policy
 from cilium_proxy.supervisor import control
 
 PROXY_CORE, LOAD_CORE = 0, 1
@@ -154,8 +155,8 @@ def _proxy(directory: Path, upstream: int) -> Iterator[tuple[dict[str, int], int
     """Ports of the peers, and Envoy's process."""
     ports = {peer: free_port() for peer in PARSERS}
     config = {
-        "endpoints": [{"name": "droid", "labels": {"app": "droid"}, "ips": ["10.0.0.1"]}],
-        "identities": [{"name": "pilot", "labels": {"app": "pilot"}, "cidrs": [f"{CLIENT}/32"]}],
+        "endpoints": [{"name": "droid", "labels": LABELS, "ips": ["10.0.0.1"]}],
+        "identities": [{"name": "pilot", "labels": CLIENT_LABELS, "cidrs": [f"{CLIENT}/32"]}],
         "listeners": [
             {
                 "name": peer.replace(" ", "-"),
@@ -173,22 +174,9 @@ def _proxy(directory: Path, upstream: int) -> Iterator[tuple[dict[str, int], int
         "admin": False,
         "concurrency": 1,
     }
-    policy = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy",
-        "metadata": {"name": "droid"},
-        "spec": {
-            "endpointSelector": {"matchLabels": {"app": "droid"}},
-            "ingress": [
-                {
-                    "fromEndpoints": [{"matchLabels": {"app": "pilot"}}],
-                    "toPorts": [_entry(port, PARSERS[peer]) for peer, port in ports.items()],
-                }
-            ],
-        },
-    }
     (directory / "proxy.yaml").write_text(json.dumps(config))
-    (directory / "policies.json").write_text(json.dumps(policy))
+    to_ports = [_entry(port, PARSERS[peer]) for peer, port in ports.items()]
+    (directory / "policies.json").write_text(policy(to_ports))
     state = directory / "state"
     command = [
         sys.executable,
@@ -212,7 +200,7 @@ def _entry(port: int, parser: str | None) -> dict[str, object]:
 
 
 def _print(samples: dict[tuple[str, str], list[Sample]], rounds: int, seconds: float) -> None:
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
+    print(machine())
     print(f"Envoy on one core, both ends on the other; {rounds} rounds of {seconds:g} s, medians; no access log\n")
     print(f"{'':28}{'messages/s':>12}{'to plain':>10}{'us':>8}{'CPU us':>9}")
     for load, name in ((_alone, "alone"), (_pipelined, "pipelined")):

@@ -7,9 +7,6 @@ turn in every round: with a new connection for every request, then with large an
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +19,8 @@ from tests.certificates import authority
 from bench.http import load, peers
 from bench.http.load import Sample
 from bench.http.peers import HOST, Peer, envoy_command, free_port, running
+from bench.machine import machine
+from bench.policy import CLIENT_LABELS, LABELS, policy
 
 PROXY_CORE, LOAD_CORE = 0, 1
 BASE, OURS = "plain Envoy", "cilium-proxy run"
@@ -104,21 +103,12 @@ def _policy(backend: int, directory: Path) -> Iterator[Peer]:
         "terminatingTLS": {"secret": {"name": "bench"}},
         "originatingTLS": {"secret": {"name": "bench"}},
     }
-    policy = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy",
-        "metadata": {"name": "bench"},
-        "spec": {
-            "endpointSelector": {"matchLabels": {"app": "bench"}},
-            "ingress": [{"fromEndpoints": [{"matchLabels": {"app": "client"}}], "toPorts": [rule]}],
-        },
-    }
-    (directory / "policy.json").write_text(json.dumps(policy))
+    (directory / "policy.json").write_text(policy([rule]))
     chain, key = _certificate(directory)
     listener = {"name": "bench", "direction": "ingress", "address": f"{HOST}:{port}", "endpoint": "bench"}
     config = {
-        "endpoints": [{"name": "bench", "labels": {"app": "bench"}, "ips": [ENDPOINT]}],
-        "identities": [{"name": "client", "labels": {"app": "client"}, "cidrs": [f"{HOST}/32"]}],
+        "endpoints": [{"name": "bench", "labels": LABELS, "ips": [ENDPOINT]}],
+        "identities": [{"name": "client", "labels": CLIENT_LABELS, "cidrs": [f"{HOST}/32"]}],
         "listeners": [{**listener, "upstream": f"{HOST}:{backend}", "protocol": "tcp", "tls": True}],
         "secrets": {"bench": {"tls.crt": str(chain), "tls.key": str(key), "ca.crt": "ca.pem"}},
         "policies": ["policy.json"],
@@ -166,7 +156,7 @@ def _static(port: int, backend: int, directory: Path) -> Json:
 
 
 def _print(samples: dict[tuple[str, str], list[Sample]], rounds: int, seconds: float) -> None:
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
+    print(machine())
     print("TLS 1.3, P-256, on both sides; proxy with one worker on one core, load and server on the other;")
     print(f"{rounds} rounds of {seconds:g} s; ratios are to {BASE} in the same round, CPU ratio: its CPU by ours\n")
     print(f"{'':34}{'per s':>10}{'ratio':>8}{'CPU us per':>12}{'ratio':>8}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import socket
 import statistics
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 from bench.http.load import cpu_seconds
 from bench.http.peers import HOST, envoy_command, free_port, running
+from bench.machine import machine
 from cilium_proxy import _native
 from cilium_proxy.api import from_dict, to_dict
 from cilium_proxy.rewrite.dynamic_module import module_filter
@@ -162,7 +162,7 @@ def _cluster(name: str, port: int) -> Json:
 
 
 def _print(samples: dict[tuple[str, str], list[Sample]], rounds: int, mebibytes: int) -> None:
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
+    print(machine())
     print(f"Envoy with one worker on one core, both ends on the other; {rounds} rounds of {mebibytes} MiB, two hops")
     print("ratios are to tcp_proxy in the same round; CPU ratio: tcp_proxy's CPU per byte by the websocket's\n")
     print(f"{'':30}{'MiB/s':>10}{'ratio':>8}{'CPU ms/MiB':>12}{'ratio':>8}")

@@ -10,6 +10,14 @@ NAME = "api.test"
 LIMIT = 20.0
 
 
+async def eventually(check, limit=30):
+    """Repeats until it gives something true, which it returns."""
+    async with asyncio.timeout(limit):
+        while not (result := await check() if asyncio.iscoroutinefunction(check) else check()):
+            await asyncio.sleep(0.05)
+    return result
+
+
 def server_context(certificate, directory, name="upstream"):
     """For a server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

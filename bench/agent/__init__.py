@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
+
+from bench.machine import machine
 
 
 def main(quick: bool) -> None:
@@ -12,7 +12,7 @@ def main(quick: bool) -> None:
     # What they import is needed for nothing else.
     from bench.agent import churn, scale
 
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}\n")
+    print(machine() + "\n")
     if quick:
         asyncio.run(scale.measure(policies=500, identities=(50, 500), hosts=10_000, changes=5))
         asyncio.run(churn.measure(policies=500, seconds=10))

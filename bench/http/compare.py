@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import statistics
 import subprocess
 import tempfile
@@ -17,6 +15,7 @@ from bench.http import envoy, load, peers
 from bench.http.load import Sample
 from bench.http.peers import HOST, Peer
 from bench.http.rules import ALLOWED_PATH, DENIED_PATH
+from bench.machine import machine
 
 PROXY_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 32
@@ -74,7 +73,7 @@ def _measure(running: list[Peer], rounds: int, seconds: float) -> dict[str, list
 
 
 def _print(samples: dict[str, list[Sample]], rounds: int, seconds: float) -> None:
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
+    print(machine())
     print(
         f"proxy on one core, load and backend on the other; {CONNECTIONS} connections, {rounds} rounds of {seconds:g} s"
     )

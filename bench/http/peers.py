@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.http import envoy, others
 from bench.http.rules import RULES
+from bench.policy import CLIENT_LABELS, LABELS, policy
 from cilium_proxy import _native
 from cilium_proxy.api import from_dict, messages, serialise
 from cilium_proxy.supervisor import control
@@ -136,24 +137,11 @@ def standalone(access_log: Any, name: str, backend: int, directory: Path, core: 
     """`cilium-proxy run` with the ten rules as a CiliumNetworkPolicy; `access_log` is that of proxy.yaml."""
     port, admin = free_port(), free_port()
     rules = [{"method": method, "path": path} for method, path in RULES]
-    policy = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy",
-        "metadata": {"name": "ten"},
-        "spec": {
-            "endpointSelector": {"matchLabels": {"app": "bench"}},
-            "ingress": [
-                {
-                    "fromEndpoints": [{"matchLabels": {"app": "client"}}],
-                    "toPorts": [{"ports": [{"port": str(port), "protocol": "TCP"}], "rules": {"http": rules}}],
-                }
-            ],
-        },
-    }
-    (directory / "policy.json").write_text(json.dumps(policy))
+    to_ports = [{"ports": [{"port": str(port), "protocol": "TCP"}], "rules": {"http": rules}}]
+    (directory / "policy.json").write_text(policy(to_ports))
     config = {
-        "endpoints": [{"name": "bench", "labels": {"app": "bench"}, "ips": ["127.0.0.2"]}],
-        "identities": [{"name": "client", "labels": {"app": "client"}, "cidrs": ["127.0.0.1/32"]}],
+        "endpoints": [{"name": "bench", "labels": LABELS, "ips": ["127.0.0.2"]}],
+        "identities": [{"name": "client", "labels": CLIENT_LABELS, "cidrs": ["127.0.0.1/32"]}],
         "listeners": [
             {
                 "name": "bench",

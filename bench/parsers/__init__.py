@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import operator
 import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.http.load import cpu_seconds
+from bench.machine import machine
 from bench.parsers.load import exchange
 from bench.parsers.proxies import LOAD_CORE, PEERS, PLAIN, Proxies, proxies
 from bench.parsers.shapes import SHAPES, Shape
@@ -24,7 +24,7 @@ CONNECTIONS = 8
 
 def main(rounds: int, seconds: float) -> None:
     """Measures and prints."""
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
+    print(machine())
     print("Envoy with one worker on one core, client and server on the other, no access log;")
     print(
         f"{rounds} rounds of {seconds:g} s: {CONNECTIONS} connections for requests/s and the proxy's CPU per request,"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.http.peers import HOST, cilium_proxy, envoy_command, running
-from bench.parsers.shapes import Shape, policy
+from bench.parsers.shapes import Shape, to_ports
+from bench.policy import CLIENT_LABELS, LABELS, policy
 
 PROXY_CORE, LOAD_CORE = 0, 1
 PLAIN, ALLOWED, PARSED = "tcp_proxy", "policy without rules", "parser"
@@ -59,7 +60,7 @@ def _free(count: int) -> list[int]:
 
 def _standalone(ports: dict[str, Ports], servers: Ports, directory: Path) -> dict[str, Any]:
     """Writes the policy; proxy.yaml."""
-    (directory / "policy.json").write_text(policy(ports[PARSED], ports[ALLOWED]))
+    (directory / "policy.json").write_text(policy(to_ports(ports[PARSED], ports[ALLOWED])))
     listeners = [
         {
             "name": f"{peer} {name}",
@@ -73,8 +74,8 @@ def _standalone(ports: dict[str, Ports], servers: Ports, directory: Path) -> dic
         for name, port in ports[peer].items()
     ]
     return {
-        "endpoints": [{"name": "bench", "labels": {"app": "bench"}, "ips": ["127.0.0.2"]}],
-        "identities": [{"name": "client", "labels": {"app": "client"}, "cidrs": ["127.0.0.1/32"]}],
+        "endpoints": [{"name": "bench", "labels": LABELS, "ips": ["127.0.0.2"]}],
+        "identities": [{"name": "client", "labels": CLIENT_LABELS, "cidrs": ["127.0.0.1/32"]}],
         "listeners": listeners,
         "policies": ["policy.json"],
         "access_log": False,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import bson
 
@@ -166,18 +166,12 @@ SHAPES = [
 ]
 
 
-def policy(ports: dict[str, int], allowed: dict[str, int]) -> str:
-    """A CiliumNetworkPolicy, as JSON: each shape's rules for its port, and no rules for the ports of `allowed`."""
-    entries = [
+def to_ports(ports: dict[str, int], allowed: dict[str, int]) -> list[dict[str, Any]]:
+    """Those of a policy: each shape's rules for its port, and no rules for the ports of `allowed`."""
+    return [
         *({"ports": [_tcp(port)]} for port in allowed.values()),
         *({"ports": [_tcp(ports[shape.name])], "rules": shape.rules} for shape in SHAPES),
     ]
-    spec = {
-        "endpointSelector": {"matchLabels": {"app": "bench"}},
-        "ingress": [{"fromEndpoints": [{"matchLabels": {"app": "client"}}], "toPorts": entries}],
-    }
-    kind = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "parsers"}}
-    return json.dumps(kind | {"spec": spec})
 
 
 def _tcp(port: int) -> dict[str, str]:

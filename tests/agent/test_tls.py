@@ -14,6 +14,7 @@ from tests.agent.test_hot_restart import until_serving
 from tests.agent.test_traffic import listening
 from tests.certificates import Authority, authority
 from tests.integration.addresses import free_port
+from tests.tls import eventually
 
 from cilium_proxy.observe.receiver import Receiver
 
@@ -123,14 +124,6 @@ async def start(agent, node, bootstrap, run, port):
     for mesh in meshes:
         for connection in mesh.connections:
             await connection.close()
-
-
-async def eventually(check, limit=30):
-    """Repeats until it gives something true."""
-    async with asyncio.timeout(limit):
-        while not (result := await check() if asyncio.iscoroutinefunction(check) else check()):
-            await asyncio.sleep(0.05)
-    return result
 
 
 async def test_tls_ends_here_and_begins_again_with_certificates_of_the_policy(start, upstream):

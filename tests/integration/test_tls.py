@@ -8,8 +8,8 @@ from tests import tls
 from tests.certificates import Authority, Certificate, authority
 from tests.integration.secure import CERTIFICATE, ORIGINATING, PUBLIC, TERMINATING, SecureFiles, trusting
 from tests.proxy_process import PROGRAM
+from tests.tls import eventually
 
-LIMIT = 30.0
 SERVER_NAMES = {"serverNames": ["api.test", "*.wild.test"]}
 
 
@@ -31,14 +31,6 @@ async def secure(directory, host):
 def secure4(secure):
     """As `secure`, IPv4 only."""
     return lambda **options: secure("127.0.0.2", **options)
-
-
-async def eventually(check):
-    """Repeats until it gives something true, which it returns."""
-    async with asyncio.timeout(LIMIT):
-        while not (result := await check() if asyncio.iscoroutinefunction(check) else check()):
-            await asyncio.sleep(0.05)
-    return result
 
 
 def applied(proxy):
