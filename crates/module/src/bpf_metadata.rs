@@ -127,9 +127,8 @@ impl ListenerFilter for Filter {
 impl Filter {
     /// Chooses the connection's chain and sockets, or has it wait for them.
     fn choose(&self, connection: &mut Accepted<'_>, context: Vec<u8>, destination: SocketAddr) -> Accept {
-        let generation = enforced::load().tls.generation();
         match self.look(connection, &context, destination) {
-            Choice::Unheard | Choice::Missing(_) => match Hold::new(connection, generation) {
+            Choice::Unheard | Choice::Missing(_) => match Hold::new(connection) {
                 Ok(hold) => {
                     *self.held.borrow_mut() = Some(Held { hold, context, destination });
                     Accept::Hold

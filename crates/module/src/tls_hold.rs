@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cilium_abi::listener::{Accepted, Scheduler};
 
+use crate::enforced;
 use crate::timer::Timer;
 
 /// How long a connection waits.
@@ -49,16 +50,17 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Has the connection wait. It looks again at once: by then the worker has heard of `generation`, which was there
-    /// before, and nothing that comes from now on is missed.
+    /// Has the connection wait. It looks again at once: by then the worker has heard of the generation that is in force
+    /// now, and of every later one it is told.
     ///
     /// Fails when the system gives the module no thread.
-    pub(crate) fn new(connection: &Accepted<'_>, generation: u64) -> io::Result<Self> {
+    pub(crate) fn new(connection: &Accepted<'_>) -> io::Result<Self> {
         let until = Instant::now() + LIMIT;
         let (on_time, on_change) = (connection.scheduler(), connection.scheduler());
         let timer = Timer::new(until, move || on_time.commit(TIME))?;
-        on_change.commit(generation);
         let mut waiting = lock();
+        // A generation is in force before it is announced: what is not seen here is announced to this connection.
+        on_change.commit(enforced::load().tls.generation());
         waiting.last += 1;
         let number = waiting.last;
         waiting.connections.insert(number, on_change);
