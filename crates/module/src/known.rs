@@ -1,4 +1,4 @@
-//! What `cilium.network` found out of a connection, for the HTTP filters of its requests.
+//! What the HTTP filter finds out of a connection, kept for its next requests while `cilium.network` holds a place for it.
 //!
 //! Both run on the same worker. Finding it by the connection's number is several times cheaper than reading it from
 //! Envoy's filter state and addresses again for every request.
@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use crate::metadata::Context;
 
 thread_local! {
-    static OPEN: RefCell<HashMap<u64, Rc<Known>, foldhash::fast::RandomState>> = RefCell::default();
+    static OPEN: RefCell<HashMap<u64, Option<Rc<Known>>, foldhash::fast::RandomState>> = RefCell::default();
 }
 
 /// A connection to the destination that the client chose.
@@ -50,9 +50,21 @@ impl Known {
         }
     }
 
-    /// Of the connection with that number; `None` for those that no `cilium.network` allowed.
-    pub(crate) fn find(connection: u64) -> Option<Rc<Self>> {
-        OPEN.with_borrow(|open| open.get(&connection).cloned())
+    /// Of the connection with that number. What was not kept is made, and kept while the connection has a place.
+    pub(crate) fn of<E>(connection: Option<u64>, make: impl FnOnce() -> Result<Self, E>) -> Result<Rc<Self>, E> {
+        let kept = connection.and_then(|number| OPEN.with_borrow(|open| open.get(&number).cloned().flatten()));
+        if let Some(known) = kept {
+            return Ok(known);
+        }
+        let known = Rc::new(make()?);
+        if let Some(number) = connection {
+            OPEN.with_borrow_mut(|open| {
+                if let Some(place) = open.get_mut(&number) {
+                    *place = Some(Rc::clone(&known));
+                }
+            });
+        }
+        Ok(known)
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
@@ -82,12 +94,12 @@ impl Known {
     }
 }
 
-/// A connection's place among those that are known; leaves it when dropped.
+/// A connection's place for what is found out of it; leaves it when dropped.
 pub(crate) struct Place(u64);
 
 impl Place {
-    pub(crate) fn new(connection: u64, known: Known) -> Self {
-        OPEN.with_borrow_mut(|open| open.insert(connection, Rc::new(known)));
+    pub(crate) fn new(connection: u64) -> Self {
+        OPEN.with_borrow_mut(|open| open.insert(connection, None));
         Self(connection)
     }
 }
@@ -102,6 +114,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::rc::Rc;
 
     use super::{Known, Place};
     use crate::metadata::{Context, Metadata};
@@ -130,12 +143,25 @@ mod tests {
 
     #[test]
     fn a_connection_is_found_while_it_has_its_place() {
-        let place = Place::new(5, known());
-        let found = Known::find(5).unwrap();
+        let count = Cell::new(0);
+        let find = |connection| {
+            let make = || {
+                count.set(count.get() + 1);
+                Ok::<_, ()>(known())
+            };
+            (Known::of(connection, make).unwrap(), count.get())
+        };
+        let place = Place::new(5);
+        let (found, times) = find(Some(5));
         assert_eq!((found.context().pod, found.context().ingress_policy), ("10.1.2.3", "ingress"));
-        assert_eq!((found.context().proxy_id, &*found.destination_text), (7, "10.1.2.3:80"));
+        assert_eq!((found.context().proxy_id, &*found.destination_text, times), (7, "10.1.2.3:80", 1));
+        let (again, times) = find(Some(5));
+        assert!(Rc::ptr_eq(&found, &again) && times == 1);
+        // Of others nothing is kept.
+        assert_eq!([find(None).1, find(Some(6)).1, find(Some(6)).1], [2, 3, 4]);
+        assert!(Known::of(Some(7), || Err(())).is_err());
         drop(place);
-        assert!(Known::find(5).is_none());
+        assert_eq!(find(Some(5)).1, 5);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! One file per extension: `bootstrap` (policy channel, admin path, statistics), `bpf_metadata` (who talks to whom),
 //! `network` (may they), `l7policy` (may this request), `websocket` (TCP in a websocket, and out of it). What they
 //! share: `metadata` (the decisions of `bpf_metadata`, without Envoy), `identities` (where they come from), `target` and
-//! `balanced` (what policy is asked about), `known` (what the network filter leaves for the HTTP filter), `tls_choice`
+//! `balanced` (what policy is asked about), `known` (what is kept of a connection for its requests), `tls_choice`
 //! and `tls_hold` (how connections are carried, and what they wait for), `enforced` (the state they read), `log`
 //! (entries), `log_loss` (those that nobody takes), `python` (the host of parsers written in Python), `timer`.
 

@@ -253,16 +253,15 @@ impl Filter {
     }
 }
 
-/// What is known of the stream's connection, from the filter state where no `cilium.network` noted it.
+/// What is known of the stream's connection.
 fn known(info: StreamInfo<'_>) -> Result<Rc<Known>, Refusal> {
-    if let Some(known) = info.connection_id().and_then(Known::find) {
-        return Ok(known);
-    }
-    let context = info.filter_state(Context::KEY).ok_or(Refusal::Error("Cilium policy filter state not found"))?;
-    let context = Context::decode(context).ok_or(Refusal::Error("Cilium policy filter state is broken"))?;
-    let destination = info.attribute(Attribute::DestinationAddress).and_then(|text| text.parse().ok());
-    let destination = destination.ok_or(Refusal::Error("the destination is no IP address"))?;
-    Ok(Rc::new(Known::new(&context, destination)))
+    Known::of(info.connection_id(), || {
+        let context = info.filter_state(Context::KEY).ok_or(Refusal::Error("Cilium policy filter state not found"))?;
+        let context = Context::decode(context).ok_or(Refusal::Error("Cilium policy filter state is broken"))?;
+        let destination = info.attribute(Attribute::DestinationAddress).and_then(|text| text.parse().ok());
+        let destination = destination.ok_or(Refusal::Error("the destination is no IP address"))?;
+        Ok(Known::new(&context, destination))
+    })
 }
 
 fn is_grpc(stream: &mut Stream<'_>) -> bool {

@@ -23,7 +23,7 @@ use prost::Message as _;
 use crate::balanced::Balanced;
 use crate::enforced;
 use crate::identities::Source;
-use crate::known::{Known, Place};
+use crate::known::Place;
 use crate::log::{self, PooledEntry};
 use crate::metadata::{Context, UpstreamSocket};
 use crate::network::connected::Waiting;
@@ -64,7 +64,7 @@ impl NetworkFilterFactory for Factory {
             closed: self.closed,
             phase: RefCell::new(Phase::Judged),
             parser: RefCell::new(None),
-            known: OnceCell::new(),
+            place: OnceCell::new(),
         })
     }
 }
@@ -86,8 +86,8 @@ struct Filter {
     phase: RefCell<Phase>,
     /// Judges what passes once the connection may be.
     parser: RefCell<Option<Parser>>,
-    /// The connection's place among those that HTTP filters find.
-    known: OnceCell<Place>,
+    /// Where HTTP filters keep what they find out of the connection.
+    place: OnceCell<Place>,
 }
 
 impl NetworkFilter for Filter {
@@ -145,15 +145,13 @@ impl Filter {
             self.write_log(entry, &reason, EntryType::Denied);
             return Err(reason);
         }
+        self.place.get_or_init(|| Place::new(connection.id()));
         if context.l7lb {
             let place = Waiting::new(connection);
             *self.phase.borrow_mut() = Phase::Waiting { _place: place };
             return Ok(());
         }
         self.judge(connection, &context)?;
-        if let (Ok(own), Some(destination)) = (self::context(connection), connection.local_address()) {
-            self.known.get_or_init(|| Place::new(connection.id(), Known::new(&own, destination)));
-        }
         pass_server_name(connection);
         Ok(())
     }
