@@ -155,7 +155,9 @@ fn allowed(tier: &[Rule], request: &Request<'_>) -> Option<Decision> {
         }
     }
     // Rules may allow the parts of a request only together.
-    Some(rules::decide(allowing.map(|(_, allowing)| allowing), request)).filter(|decision| decision.allowed)
+    let several = allowing.clone().nth(1).is_some();
+    let allowed = several && rules::decide_together(allowing.map(|(_, allowing)| allowing), request);
+    allowed.then_some(Decision { allowed: true, rule: None })
 }
 
 impl Rule {

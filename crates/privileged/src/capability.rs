@@ -18,8 +18,6 @@ pub enum Feature {
     SourceAddresses,
     /// Cilium's ipcache and conntrack maps.
     BpfMaps,
-    /// Listeners on ports below 1024.
-    LowPorts,
 }
 
 /// What every Cilium node needs of the supervisor.
@@ -45,10 +43,6 @@ impl Feature {
                 what: "Cilium's BPF maps (ipcache, conntrack)",
                 any_of: &[(CapabilitySet::BPF, "BPF"), (CapabilitySet::SYS_ADMIN, "SYS_ADMIN")],
             },
-            Feature::LowPorts => Need {
-                what: "listeners on ports below 1024",
-                any_of: &[(CapabilitySet::NET_BIND_SERVICE, "NET_BIND_SERVICE")],
-            },
         }
     }
 }
@@ -56,14 +50,6 @@ impl Feature {
 /// A feature without its capability. Displayed, it names the settings that grant it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing(Feature);
-
-impl Missing {
-    /// The feature that will not work.
-    #[must_use]
-    pub fn feature(&self) -> Feature {
-        self.0
-    }
-}
 
 impl fmt::Display for Missing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,8 +111,8 @@ mod tests {
     #[test]
     fn without_capabilities_every_feature_is_missing() {
         let missing = Capabilities(CapabilitySet::empty()).missing(&BEHIND_AN_AGENT);
-        assert_eq!(missing.iter().map(Missing::feature).collect::<Vec<_>>(), BEHIND_AN_AGENT);
-        assert!(!Capabilities(CapabilitySet::empty()).allow(Feature::LowPorts));
+        assert_eq!(missing.iter().map(|missing| missing.0).collect::<Vec<_>>(), BEHIND_AN_AGENT);
+        assert!(!Capabilities(CapabilitySet::empty()).allow(Feature::BpfMaps));
     }
 
     #[test]

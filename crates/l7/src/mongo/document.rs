@@ -80,12 +80,7 @@ fn read(document: &RawDocument, database: Option<&str>, depth: usize) -> Option<
         }
         "bulkWrite" => {
             let (operations, namespaces) = (field(document, "ops")??, field(document, "nsInfo")??);
-            let documents = |array: RawBsonRef<'_>| {
-                let values = array.as_array()?.into_iter();
-                values.map(|value| Some(value.ok()?.as_document()?.to_owned())).collect::<Option<Vec<_>>>()
-            };
-            let (operations, namespaces) = (documents(operations)?, documents(namespaces)?);
-            return bulk_write(operations.iter().map(|one| &**one), namespaces.iter().map(|one| &**one));
+            return bulk_write(&documents(operations)?, &documents(namespaces)?);
         }
         _ => {
             // A command about no collection is about the database.
@@ -122,12 +117,14 @@ fn is_true(value: RawBsonRef<'_>) -> bool {
         && value.as_f64() != Some(0.0)
 }
 
+fn documents(array: RawBsonRef<'_>) -> Option<Vec<&RawDocument>> {
+    array.as_array()?.into_iter().map(|value| value.ok()?.as_document()).collect()
+}
+
 /// Reads operations on many collections, each of which has a kind and the number of its collection.
-pub(crate) fn bulk_write<'d>(
-    operations: impl Iterator<Item = &'d RawDocument>,
-    namespaces: impl Iterator<Item = &'d RawDocument>,
-) -> Option<Command> {
-    let namespaces: Vec<_> = namespaces.map(|namespace| field(namespace, "ns")??.as_str()).collect::<Option<_>>()?;
+pub(crate) fn bulk_write(operations: &[&RawDocument], namespaces: &[&RawDocument]) -> Option<Command> {
+    let namespaces = namespaces.iter().map(|namespace| field(namespace, "ns")??.as_str());
+    let namespaces: Vec<_> = namespaces.collect::<Option<_>>()?;
     let mut collections = Resources::default();
     for operation in operations {
         let kind = name(operation)?;

@@ -141,9 +141,7 @@ fn op_msg(body: &[u8]) -> Option<Message> {
     }
     let main = main?;
     let command = match (name(main)?, operations, namespaces) {
-        ("bulkWrite", Some(operations), Some(namespaces)) => {
-            bulk_write(operations.into_iter(), namespaces.into_iter())?
-        }
+        ("bulkWrite", Some(operations), Some(namespaces)) => bulk_write(&operations, &namespaces)?,
         (_, None, None) => command(main, None)?,
         _ => return None,
     };

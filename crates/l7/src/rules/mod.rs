@@ -83,6 +83,14 @@ pub fn decide<'r>(sets: impl Iterator<Item = &'r CompiledRules> + Clone, request
     Decision { allowed: together(matchers, request), rule: None }
 }
 
+/// Whether rules of these sets allow together what a request does, none of them all of it. Each alone was asked before.
+pub(crate) fn decide_together<'r>(
+    sets: impl Iterator<Item = &'r CompiledRules> + Clone,
+    request: &Request<'_>,
+) -> bool {
+    together(sets.flat_map(|set| &set.allow).map(|rule| &rule.matcher), request)
+}
+
 /// Several rules allow what a request does, none of them all of it.
 fn together<'r>(matchers: impl Iterator<Item = &'r Matcher> + Clone, request: &Request<'_>) -> bool {
     match request {
