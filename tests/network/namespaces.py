@@ -110,6 +110,10 @@ class Network:
         try:
             for namespace in self.namespaces:
                 run("ip", "netns", "add", namespace.name)
+                # No waiting for duplicates: a node whose link-local address is tentative solicits no neighbour
+                # for a packet from an address that is not its own, a transparent connection's.
+                for scope in ("all", "default"):
+                    namespace.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{scope}/accept_dad")
             self._connect(self.client, "client", 1)
             self._connect(self.server, "server", 2)
             for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
@@ -135,9 +139,8 @@ class Network:
         """Joins a namespace to the node by a pair of links: `node` in there, `link` in the node."""
         peer.run("ip", "link", "add", "node", "type", "veth", "peer", "name", link, "netns", self.node.name)
         for namespace, device, host in ((peer, "node", 2), (self.node, link, 1)):
-            # No waiting for duplicates: the address is usable at once.
             namespace.run("ip", "address", "add", f"10.77.{subnet}.{host}/24", "dev", device)
-            namespace.run("ip", "address", "add", f"fd77:{subnet}::{host}/64", "dev", device, "nodad")
+            namespace.run("ip", "address", "add", f"fd77:{subnet}::{host}/64", "dev", device)
             for name in ("lo", device):
                 namespace.run("ip", "link", "set", name, "up")
         peer.run("ip", "route", "add", "default", "via", f"10.77.{subnet}.1")
