@@ -8,6 +8,8 @@ tools=$PWD/../target/tools
 export PATH="$tools/bin:$PATH:$HOME/.cargo/bin" RUSTC_BOOTSTRAP=1
 command -v cargo-fuzz >/dev/null || cargo install --quiet --debug --locked --root "$tools" cargo-fuzz
 mkdir -p target
+# cargo-fuzz would bring a stale lock file up to date silently.
+cargo metadata --locked --format-version 1 >target/metadata.json
 # All at once, so that what they share is compiled once.
 cargo fuzz build --fuzz-dir . --sanitizer none 2>target/build.log || { cat target/build.log >&2; exit 1; }
 for target in fuzz_targets/*.rs; do

@@ -6,20 +6,27 @@ use kafka_protocol::protocol::buf::ByteBuf;
 
 /// Longer byte strings are skipped: names are at most this long, and nothing else is looked at.
 const MAX_STRING: usize = 32_767;
+/// Reads of a message, of which every element needs some: elements take up more memory decoded than encoded.
+const MAX_READS: usize = 1 << 21;
 
 /// A buffer in which no array can claim more elements than there are bytes: the decoder allocates for all elements at once.
 ///
-/// Newer versions count elements in variable-length integers, which are checked as they are read. Older ones count them in 32-bit
-/// integers, which look like any other; so there the first of two passes caps all of them, and fails if that was a count.
+/// Newer versions count elements in variable-length integers. What is a single byte cannot be told from these, so every byte is
+/// checked as if one started there; one that is smaller than what remains has no part that is not. Older versions count elements in
+/// 32-bit integers, which look like any other; so there the first of two passes caps all of them, and fails if that was a count.
 struct Bounded<'a> {
     rest: &'a [u8],
     /// Cap 32-bit integers.
     cap: bool,
-    /// Bytes of a variable-length integer read so far.
-    varint: usize,
+    /// Reads that are left.
+    reads: usize,
 }
 
-impl Bounded<'_> {
+impl<'a> Bounded<'a> {
+    fn new(rest: &'a [u8], cap: bool) -> Self {
+        Self { rest, cap, reads: MAX_READS }
+    }
+
     fn short(&self, requested: usize) -> TryGetError {
         TryGetError { requested, available: self.rest.len() }
     }
@@ -48,28 +55,27 @@ impl Buf for Bounded<'_> {
     }
 
     fn advance(&mut self, count: usize) {
-        self.rest = self.rest.get(count..).unwrap_or_default();
+        self.reads = self.reads.saturating_sub(1);
+        self.rest = if self.reads == 0 { &[] } else { self.rest.get(count..).unwrap_or_default() };
     }
 
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
-        let Some((byte, rest)) = self.rest.split_first() else { return Err(self.short(1)) };
-        let more = byte & 0x80 != 0 && self.varint < 4;
-        if self.varint == 0 && more {
+        let Some(byte) = self.rest.first() else { return Err(self.short(1)) };
+        if byte & 0x80 != 0 {
             let value = self.peek_varint();
             if value > self.rest.len() {
                 return Err(self.short(value));
             }
         }
-        self.varint = if more { self.varint + 1 } else { 0 };
-        self.rest = rest;
+        self.advance(1);
         Ok(*byte)
     }
 
     fn try_get_i32(&mut self) -> Result<i32, TryGetError> {
-        let Some((head, rest)) = self.rest.split_first_chunk() else { return Err(self.short(4)) };
-        self.rest = rest;
+        let Some(head) = self.rest.first_chunk() else { return Err(self.short(4)) };
+        self.advance(4);
         let value = i32::from_be_bytes(*head);
-        let most = i32::try_from(rest.len() + 1).unwrap_or(i32::MAX);
+        let most = i32::try_from(self.rest.len() + 1).unwrap_or(i32::MAX);
         Ok(if self.cap { value.min(most) } else { value })
     }
 }
@@ -80,8 +86,8 @@ impl ByteBuf for Bounded<'_> {
     }
 
     fn get_bytes(&mut self, size: usize) -> Bytes {
-        let (bytes, rest) = self.rest.split_at(size.min(self.rest.len()));
-        self.rest = rest;
+        let bytes = self.rest.get(..size).unwrap_or(self.rest);
+        self.advance(size);
         if size > MAX_STRING { Bytes::new() } else { Bytes::copy_from_slice(bytes) }
     }
 }
@@ -89,9 +95,9 @@ impl ByteBuf for Bounded<'_> {
 /// Decodes a message that takes up all of the bytes.
 pub(crate) fn decode<T: Decodable>(body: &[u8], version: i16) -> Option<T> {
     for cap in [true, false] {
-        let mut buffer = Bounded { rest: body, cap, varint: 0 };
+        let mut buffer = Bounded::new(body, cap);
         let message = T::decode(&mut buffer, version).ok()?;
-        if !buffer.rest.is_empty() {
+        if !buffer.rest.is_empty() || buffer.reads == 0 {
             return None;
         }
         if !cap {
@@ -103,7 +109,7 @@ pub(crate) fn decode<T: Decodable>(body: &[u8], version: i16) -> Option<T> {
 
 /// Decodes what is at the start of the bytes; returns the rest too.
 pub(crate) fn decode_start<T: Decodable>(body: &[u8], version: i16) -> Option<(T, &[u8])> {
-    let mut buffer = Bounded { rest: body, cap: false, varint: 0 };
+    let mut buffer = Bounded::new(body, false);
     let message = T::decode(&mut buffer, version).ok()?;
     Some((message, buffer.rest))
 }

@@ -1,13 +1,14 @@
 use bytes::BytesMut;
 use cilium_policy::KafkaRule;
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, DescribeTopicPartitionsRequest, FetchRequest, FetchResponse, HeartbeatRequest,
-    HeartbeatResponse, InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
-    RequestHeader,
+    AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, DescribeTopicPartitionsRequest, FetchRequest, FetchResponse,
+    HeartbeatRequest, HeartbeatResponse, InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest,
+    ProduceResponse, RequestHeader,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use proptest::prelude::*;
@@ -258,6 +259,26 @@ fn arrays_that_claim_more_than_there_is_close() {
     let length = new.len();
     new.splice(length - 5.., [0xff, 0xff, 0xff, 0xff, 0x0f]);
     assert!(Harness::kafka(&[]).try_client(&new).is_err());
+    // The boolean before the array looks like the start of the count.
+    let transaction = AddPartitionsToTxnTransaction::default().with_verify_only(true);
+    let transactions = AddPartitionsToTxnRequest::default().with_transactions(vec![transaction]);
+    let mut odd = request(ApiKey::AddPartitionsToTxn, 5, 1, &transactions);
+    let length = odd.len();
+    assert_eq!(odd[length - 4..], [1, 1, 0, 0]);
+    odd.splice(length - 4.., [0x81, 0x80, 0x80, 0x80, 0x80, 0x0f]);
+    let length = i32::try_from(odd.len() - 4).unwrap();
+    odd[..4].copy_from_slice(&length.to_be_bytes());
+    assert!(Harness::kafka(&[]).try_client(&odd).is_err());
+}
+
+#[test]
+fn items_without_number_close() {
+    for (items, taken) in [(100_000, true), (1_000_000, false)] {
+        let topics = vec![TopicProduceData::default(); items];
+        let body = ProduceRequest::default().with_acks(1).with_topic_data(topics);
+        let request = request(ApiKey::Produce, 9, 1, &body);
+        assert_eq!(Harness::kafka(&[topic("")]).try_client(&request).is_ok(), taken);
+    }
 }
 
 proptest! {
