@@ -13,7 +13,7 @@ from typing import Any
 from cilium_proxy.relay.channel import HOSTS, POLICIES, SECRETS, PolicyChannel
 from cilium_proxy.relay.envoy_resources import EnvoyResources
 from cilium_proxy.relay.outstanding import Step
-from cilium_proxy.relay.policy_references import References, Use, for_module, references
+from cilium_proxy.relay.policy_references import PolicyReferences, for_module
 from cilium_proxy.relay.resources import WILDCARDS, NackedError, ResourceCache, ResourceSet
 from cilium_proxy.relay.state import RejectedError
 from cilium_proxy.relay.tls_placement import ContextRefusedError, TlsPlacement
@@ -64,9 +64,7 @@ class Forwarder:
         self.placement = TlsPlacement(channel, cache, self._envoy, secret_source())
         # Names that Envoy's streams asked for; those of a gone Envoy are kept for the one that follows it.
         self._wanted: dict[str, frozenset[str]] = {}
-        # What the policies in force refer to, by policy, and what those on their way to the module do.
-        self._references: dict[str, References] = {}
-        self._upcoming: dict[str, References] | None = None
+        self._references = PolicyReferences()
         # Incremental changes that were refused, by type.
         self._outstanding: dict[str, Step] = {}
         # Types whose new stream has had no accepted update yet.
@@ -148,14 +146,11 @@ class Forwarder:
                 raise RefusedError(str(error)) from error
             else:
                 self._fresh.discard(url)
-                if self._upcoming is not None and url == POLICIES:
-                    self._references = self._upcoming
             finally:
-                if self._upcoming is not None and url == POLICIES:
-                    self._upcoming = None
+                if url == POLICIES and self._references.settle(self._channel.state(url).resources):
                     self._want(SECRETS)
                     await self._pass_secrets(update.version)
-                    self.placement.retire(self._uses)
+                    self.placement.retire(lambda: self._references.uses)
 
     async def _change(self, update: Update, fresh: bool) -> None:
         """Puts an incremental update into force, and with it what was refused before, if that is accepted now."""
@@ -187,22 +182,15 @@ class Forwarder:
         before = self._outstanding.get(POLICIES, Step()) if update.delta and not update.first else Step()
         incoming = before.then(Step.of(update)).upserts
         changed = {name: value for name, value in incoming.items() if held.get(name) != value}
-        found = await asyncio.to_thread(_references, changed)
-        if update.delta:
-            kept = {name: one for name, one in self._references.items() if name not in update.removed}
-        else:
-            kept = {name: one for name, one in self._references.items() if name in update.resources}
-        upcoming = {name: one for name, one in (kept | found).items() if one}
-        if upcoming != self._references:
-            self._upcoming = upcoming
+        if await asyncio.to_thread(self._references.offer, changed):
             self._want(SECRETS)
             await self._pass_secrets(update.version)
-            await self.placement.bring(self._uses(), self._envoy.secrets)
+            await self.placement.bring(self._references.uses, self._envoy.secrets)
 
     async def _pass_secrets(self, version: str) -> None:
         """Gives the module the secrets that policies name."""
         async with self._turn[SECRETS]:
-            passed = for_module(self._envoy.secrets, self._policy_secrets)
+            passed = for_module(self._envoy.secrets, self._references.secrets)
             state = self._channel.state(SECRETS)
             if state.resources == passed:
                 return
@@ -210,16 +198,6 @@ class Forwarder:
                 await self._channel.publish(SECRETS, passed, version)
             except RejectedError as error:
                 raise RefusedError(str(error)) from error
-
-    @property
-    def _policy_secrets(self) -> frozenset[str]:
-        return frozenset().union(*(one.secrets for one in self._all_references()))
-
-    def _uses(self) -> frozenset[Use]:
-        return frozenset().union(*(one.uses for one in self._all_references()))
-
-    def _all_references(self) -> tuple[References, ...]:
-        return (*self._references.values(), *(self._upcoming or {}).values())
 
     # To Envoy.
 
@@ -250,7 +228,7 @@ class Forwarder:
 
     async def _settle_secrets(self, made: ResourceSet) -> list[str]:
         """Puts secrets into force wherever they are needed; what they are refused for."""
-        if self._policy_secrets:
+        if self._references.secrets:
             await self._pass_secrets(made.version)
         errors = await self._bring_contexts()
         answers = await self._cache.answers(made, frozenset(self._envoy.sources(SECRETS)))
@@ -261,7 +239,7 @@ class Forwarder:
 
     async def _bring_contexts(self) -> dict[str, str]:
         """Brings TLS contexts into place as far as there is now what they need; errors by secret."""
-        uses = self._uses()
+        uses = self._references.uses
         if not uses:
             return {}
         try:
@@ -283,8 +261,4 @@ class Forwarder:
         wanted = self._wanted.get(url, frozenset())
         if url != SECRETS:
             return wanted
-        return frozenset(name for name in wanted if not is_own(name)) | self._policy_secrets
-
-
-def _references(policies: dict[str, bytes]) -> dict[str, References]:
-    return {name: references(policy) for name, policy in policies.items()}
+        return frozenset(name for name in wanted if not is_own(name)) | self._references.secrets

@@ -35,6 +35,43 @@ class References:
         return References(self.secrets | other.secrets, self.uses | other.uses) if other else self
 
 
+class PolicyReferences:
+    """References of the policies in force and, while an update is under way, also of those it offers."""
+
+    def __init__(self) -> None:
+        self._in_force: dict[str, References] = {}
+        self._offered: dict[str, tuple[bytes, References]] = {}
+        self._more = False
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Names of all secrets."""
+        return frozenset().union(*(one.secrets for one in self._all()))
+
+    @property
+    def uses(self) -> frozenset[Use]:
+        """All uses of TLS contexts."""
+        return frozenset().union(*(one.uses for one in self._all()))
+
+    def offer(self, policies: Mapping[str, bytes]) -> bool:
+        """Adds those of policies that are offered by name; true if they are not what they were before."""
+        self._offered = {name: (policy, references(policy)) for name, policy in policies.items()}
+        self._more = any(one and one != self._in_force.get(name) for name, (_, one) in self._offered.items())
+        return self._more
+
+    def settle(self, held: Mapping[str, bytes]) -> bool:
+        """Keeps those of the policies that are in force now; true if there are fewer or others than before."""
+        taken = {name: one for name, (policy, one) in self._offered.items() if held.get(name) == policy}
+        in_force = {name: one for name, one in (self._in_force | taken).items() if one and name in held}
+        changed = self._more or in_force != self._in_force
+        self._in_force, self._offered, self._more = in_force, {}, False
+        return changed
+
+    def _all(self) -> Iterator[References]:
+        yield from self._in_force.values()
+        yield from (one for _, one in self._offered.values())
+
+
 def references(policy: bytes) -> References:
     """Those of a serialised `cilium.NetworkPolicy`. One that does not parse has none."""
     try:

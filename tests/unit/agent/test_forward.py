@@ -212,6 +212,34 @@ async def test_secrets_of_gone_policies_are_given_up(relay, module):
     assert list(module.resources[SECRETS]) == ["b"]
 
 
+async def test_secrets_of_a_policy_in_force_stay_while_a_change_of_it_is_refused(relay, module):
+    await relay.update(POLICIES, {"7": with_secret("a")}, first=True, delta=True)
+    await relay.update(SECRETS, {"a": secret("a"), "b": secret("b")})
+    module.refuse["7"] = "no"
+    with pytest.raises(RefusedError):
+        await relay.update(POLICIES, {"7": with_secret("b")}, "2", delta=True)
+    await relay.update(POLICIES, {"8": resources.policy("10.0.0.8", 8)}, "3", delta=True)
+    assert sorted(module.policies()) == ["7", "8"]
+    assert relay.asked[SECRETS] == {"a"}
+    assert list(module.resources[SECRETS]) == ["a"]
+    module.refuse.clear()
+    await relay.update(POLICIES, {"9": resources.policy("10.0.0.9", 9)}, "4", delta=True)
+    assert relay.asked[SECRETS] == {"b"}
+    assert list(module.resources[SECRETS]) == []
+
+
+async def test_secrets_of_a_policy_whose_removal_was_refused_first_are_given_up(relay, module):
+    await relay.update(POLICIES, {"6": with_secret("b", 6), "7": with_secret("a")}, first=True, delta=True)
+    module.refuse["8"] = "no"
+    with pytest.raises(RefusedError):
+        await relay.update(POLICIES, {"8": b"\x10\x08"}, "2", removed=("7",), delta=True)
+    assert relay.asked[SECRETS] == {"a", "b"}
+    module.refuse.clear()
+    await relay.update(POLICIES, {"9": b"\x10\x09"}, "3", delta=True)
+    assert sorted(module.policies()) == ["6", "8", "9"]
+    assert relay.asked[SECRETS] == {"b"}
+
+
 async def test_a_secret_that_envoy_has_already_is_with_the_module_before_the_policy(relay, module):
     relay.envoy(SECRETS, ["a"])
     await relay.update(SECRETS, {"a": secret("a")})
