@@ -114,6 +114,49 @@ async def test_servers_of_another_ca_get_no_request(secure4, run):
         assert server.begun == []
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "http"])
+async def test_clients_need_a_certificate_where_the_rule_names_their_ca(secure4, run, protocol):
+    files = secure4(protocol=protocol)
+    files.settings["secrets"]["web"]["ca.crt"] = "clients.pem"
+    clients = Authority("clients")
+    (files.directory / "clients.pem").write_text(clients.pem)
+    files.save()
+    terminating = {"terminatingTLS": {**TERMINATING["terminatingTLS"], "trustedCA": "ca.crt"}}
+    files.rules({**terminating, **ORIGINATING, **(PUBLIC if protocol == "http" else {})})
+    run(files)
+    async with files.secure_server() as server:
+        connection = await files.connect(context=presenting(clients.issue("client.test"), files))
+        assert await connection.get("/public") == 200
+        for context in (trusting(), presenting(authority().issue("client.test"), files)):
+            # In TLS 1.3 clients learn of it after their handshake.
+            connection = await files.connect(context=context)
+            assert connection is None or await connection.get("/public") is None
+        assert len(server.begun) == 1
+    assert await files.stat(f"listener.{files.host}_{files.port}.ssl.fail_verify_no_cert") == 1
+    assert await files.stat(f"listener.{files.host}_{files.port}.ssl.fail_verify_error") == 1
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "http"])
+async def test_servers_get_a_certificate_where_the_rule_names_one(secure4, run, protocol):
+    files = secure4(protocol=protocol)
+    client = Authority("clients")
+    client.issue("proxy.test").write(files.directory, "own")
+    files.settings["secrets"]["servers"] |= {"tls.crt": "own.pem", "tls.key": "own.key"}
+    files.save()
+    context = tls.server_context(CERTIFICATE, files.directory)
+    context.verify_mode = tls.ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=client.pem)
+    rules = {**TERMINATING, **(PUBLIC if protocol == "http" else {})}
+    files.rules({**rules, "originatingTLS": {**ORIGINATING["originatingTLS"], "certificate": "tls.crt"}})
+    proxy = run(files)
+    async with files.upstream_server(context) as server:
+        assert await (await files.connect()).get("/public") == 200
+        assert len(server.begun) == 1
+        await edited(proxy, lambda: files.rules({**rules, **ORIGINATING}))
+        assert await (await files.connect()).get("/public") != 200
+        assert len(server.begun) == 1
+
+
 @pytest.mark.parametrize(
     ("protocol", "offered", "chosen"),
     [
@@ -281,6 +324,13 @@ def unnamed():
     """The context of a client that sends no server name and takes any certificate."""
     context = tls.client_context()
     context.check_hostname = False
+    return context
+
+
+def presenting(certificate, files):
+    """The context of a client that has a certificate."""
+    context = trusting()
+    context.load_cert_chain(*certificate.write(files.directory, "client"))
     return context
 
 

@@ -465,6 +465,28 @@ def test_tls_contexts_name_their_secrets(compiled: Callable[..., Compiled], cnp:
     ]
 
 
+def test_tls_contexts_name_certificates_of_clients_where_policy_does(
+    compiled: Callable[..., Compiled], cnp: Make
+) -> None:
+    spec = """
+    endpointSelector: {matchLabels: {app: api}}
+    egress:
+    - toPorts:
+      - ports: [{port: "443", protocol: TCP}]
+        terminatingTLS: {secret: {name: a}, trustedCA: ca.crt}
+        originatingTLS: {secret: {name: b}, certificate: tls.crt, privateKey: tls.key}
+    """
+    result = compiled(cnp(spec))
+    (rule,) = result.resources["api"]["egress_per_port_policies"][0]["rules"]
+    both = [
+        {"tls_sds_secret": name, "validation_context_sds_secret": f"{name}/ca.crt"}
+        for name in ("default/a", "default/b")
+    ]
+    assert [rule["downstream_tls_context"], rule["upstream_tls_context"]] == both
+    uses = {(secret.name, secret.use) for secret in result.secrets}
+    assert uses == {(name, use) for name in ("default/a", "default/b") for use in ("certificate", "ca")}
+
+
 def test_server_names_restrict_connections(asked: Ask, cnp: Make) -> None:
     spec = 'endpointSelector: {}\negress: [{toPorts: [{ports: [{port: "443"}], serverNames: ["*.example"]}]}]\n'
     engine = asked(cnp(spec))

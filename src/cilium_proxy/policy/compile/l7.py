@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from cilium_proxy.config.model import CA, CERTIFICATE, KEY
 from cilium_proxy.policy.compile.http import read_http_rule, read_secret
 from cilium_proxy.policy.compile.kafka import read_kafka_rule
 from cilium_proxy.policy.compile.protocol import read_protocol_rules
@@ -11,6 +10,8 @@ from cilium_proxy.policy.compile.rule import Constraints, Message, Ports, Probe,
 from cilium_proxy.yaml import Fields, Sequence
 
 UNSUPPORTED_L7 = {"dns": "allow DNS by port, without rules; DNS rules need Cilium's DNS proxy"}
+
+_SECRET_ITEMS = {"trustedCA": CA, "certificate": CERTIFICATE, "privateKey": KEY}
 
 
 def read_constraints(fields: Fields, ports: list[Ports], namespace: str) -> Constraints:
@@ -22,9 +23,9 @@ def read_constraints(fields: Fields, ports: list[Ports], namespace: str) -> Cons
     terminating = _tls(fields, "terminatingTLS", namespace, secrets)
     originating = _tls(fields, "originatingTLS", namespace, secrets)
     if terminating:
-        found["downstream_tls_context"] = {"tls_sds_secret": terminating}
+        found["downstream_tls_context"] = terminating
     if originating:
-        found["upstream_tls_context"] = {"validation_context_sds_secret": ca_name(originating)}
+        found["upstream_tls_context"] = originating
     rules = fields.fields("rules")
     kinds = _rules(rules, namespace, found, probes, secrets) if rules is not None else []
     if kinds:
@@ -54,22 +55,34 @@ def _server_names(fields: Fields, found: Message, probes: list[Probe]) -> bool:
     return bool(names)
 
 
-def _tls(fields: Fields, name: str, namespace: str, secrets: list[Secret]) -> str | None:
+def _tls(fields: Fields, name: str, namespace: str, secrets: list[Secret]) -> Message | None:
+    """The TLS context. Beyond what it needs it has what it names: the clients' CA, or a certificate for servers."""
     context = fields.fields(name)
     if context is None:
         return None
     secret = read_secret(context, "secret", namespace, required=True)
-    for item, expected in (("trustedCA", "ca.crt"), ("certificate", "tls.crt"), ("privateKey", "tls.key")):
-        given = context.string(item)
-        if given and given != expected:
-            context.problem(
-                item, f"`{given}` is not read; secrets have {expected}", "rename the item in the secret and remove this"
-            )
+    named = [item for item, expected in _SECRET_ITEMS.items() if _item(context, item, expected)]
     context.finish()
-    if secret:
-        use: Literal["certificate", "ca"] = "certificate" if name == "terminatingTLS" else "ca"
-        secrets.append(Secret(secret, use, context.where("secret"), context.at("secret")))
-    return secret
+    if not secret:
+        return None
+    terminates = name == "terminatingTLS"
+    made: Message = {}
+    if terminates or "certificate" in named or "privateKey" in named:
+        made["tls_sds_secret"] = secret
+        secrets.append(Secret(secret, "certificate", context.where("secret"), context.at("secret")))
+    if not terminates or "trustedCA" in named:
+        made["validation_context_sds_secret"] = ca_name(secret)
+        secrets.append(Secret(secret, "ca", context.where("secret"), context.at("secret")))
+    return made
+
+
+def _item(context: Fields, item: str, expected: str) -> bool:
+    given = context.string(item)
+    if given and given != expected:
+        context.problem(
+            item, f"`{given}` is not read; secrets have {expected}", f"rename the item in the secret to {expected}"
+        )
+    return bool(given)
 
 
 def _rules(fields: Fields, namespace: str, found: Message, probes: list[Probe], secrets: list[Secret]) -> list[str]:
