@@ -82,9 +82,8 @@ class EnvoyResources:
             async with self._turn[url]:
                 before = self._cache.current(url)
                 refused = await self._cache.answer(before) if before is not None else None
-                for held in self._held[url]:
-                    await asyncio.to_thread(held.use, contexts)
-                offered = self._change(url)
+                changed = [await asyncio.to_thread(held.use, contexts) for held in self._held[url]]
+                offered = self._change(url) if any(changed) else None
                 error = await self._cache.answer(offered) if offered is not None else None
                 refusals += [error] if error is not None and error != refused else []
         self._own_secrets = secrets

@@ -69,12 +69,15 @@ class HeldType:
             self._made[name] = self._before.pop(name)
             self._sources.pop(name, None)
 
-    def use(self, contexts: TlsContexts) -> None:
-        """Puts these TLS contexts in the place of those that resources have."""
+    def use(self, contexts: TlsContexts) -> bool:
+        """Puts these TLS contexts in the place of those that resources have; whether that changes any."""
         self.options = replace(self.options, contexts=contexts)
+        changed = False
         for name in tuple(self._sides):
-            source = self._sources[name]
+            source, before = self._sources[name], self._made[name]
             self._keep(name, source, self._rewrite(source))
+            changed |= self._made[name] != before
+        return changed
 
     def _keep(self, name: str, source: bytes, made: Rewritten) -> None:
         if self.type_url == SECRETS and name in self._made:
