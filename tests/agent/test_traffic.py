@@ -36,7 +36,7 @@ async def enforce(agent, node, rules=ALLOWED, listeners=None, policies=None):
 
 async def listening(node):
     """Waits for the workers: Envoy acknowledges a listener a moment before they listen."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 _, writer = await asyncio.open_connection(node.host, node.port)

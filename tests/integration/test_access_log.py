@@ -18,13 +18,13 @@ class Receiver:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         self.listener.listen()
-        self.listener.settimeout(10)
+        self.listener.settimeout(30)
         self.connection = None
 
     def read(self):
         if self.connection is None:
             self.connection, _ = self.listener.accept()
-            self.connection.settimeout(10)
+            self.connection.settimeout(30)
         return messages("cilium.LogEntry").FromString(self._take(self._length()))
 
     def _length(self):

@@ -41,7 +41,7 @@ async def refused(proxy, data=b""):
     received = b""
     writer = None
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             reader, writer = await proxy.connect()
             if data:
                 writer.write(data)

@@ -191,7 +191,7 @@ async def test_an_agent_that_vanishes_does_not_stop_an_update(relay):
     waiting.cancel()
     module = Module(relay.channel.path)
     await module.connect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while module.policies() != {"7": b"\x10\x07"}:
             await asyncio.sleep(0.01)
     await module.disconnect()

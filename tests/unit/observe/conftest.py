@@ -42,7 +42,7 @@ def connect() -> Iterator[Callable[..., socket.socket]]:
     def to(path: Path, kind: socket.SocketKind = socket.SOCK_SEQPACKET) -> socket.socket:
         sender = socket.socket(socket.AF_UNIX, kind)
         senders.append(sender)
-        sender.settimeout(10)
+        sender.settimeout(30)
         sender.connect(str(path))
         return sender
 

@@ -27,7 +27,7 @@ class Client:
         await self.call.write(self.request_type(**fields))
 
     async def receive(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.call.read()
 
     async def answer(self, response, error=None, **fields):
@@ -299,7 +299,7 @@ async def test_delta_takes_an_answer_that_is_due_for_a_set_without_changes(open_
     same = cache.set(CLUSTERS, {"a": b"1"}, "2")
     await stream.nothing_comes()
     await stream.answer(response)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await cache.taken(same)
 
 
@@ -319,7 +319,7 @@ async def test_answers_are_told_by_name(open_stream, cache):
         await stream.send(type_url=ENDPOINTS, resource_names=[name])
         await stream.answer(await stream.receive(), error=error, resource_names=[name])
     current = cache.current(ENDPOINTS)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await cache.answers(current, frozenset("abc"), lambda: frozenset("ab")) == {
             "a": None,
             "b": Refusal("no", keeps=False),
@@ -334,6 +334,6 @@ async def test_streams_that_are_expected_to_want_a_name_are_waited_for(open_stre
     stream = open_stream()
     await stream.send(type_url=ENDPOINTS, resource_names=["a"])
     await stream.answer(await stream.receive(), resource_names=["a"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await answers == {"a": None}
     assert await cache.answers(current, frozenset("b")) == {}

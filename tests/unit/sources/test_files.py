@@ -74,7 +74,7 @@ async def test_edits_follow_one_another(source, proxy):
         await asyncio.sleep(0.1)
         rule = proxy / "policies/rule.yaml"
         rule.write_text(rule.read_text().replace("path: /", "path: " + path))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiting
         assert path.encode() in (await source.read()).policies["api"]
     await edits.aclose()
@@ -84,12 +84,12 @@ async def test_an_edit_after_a_refused_one_is_noticed(source, proxy):
     await source.read()
     edits = source.edits()
     edit(proxy / "proxy.yaml", "endpoint: api,", "endpoint: nobody,")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await anext(edits)
     with pytest.raises(FilesError):
         await source.read()
     edit(proxy / "proxy.yaml", "endpoint: nobody,", "endpoint: api,")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await anext(edits)
     assert (await source.read()).listeners.keys() == {"api-in"}
     await edits.aclose()
@@ -101,7 +101,7 @@ async def test_reload_yields_without_an_edit(source):
     waiting = asyncio.create_task(anext(edits))
     await asyncio.sleep(0.1)
     source.reload()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await waiting
     await edits.aclose()
 
