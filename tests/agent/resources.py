@@ -48,6 +48,8 @@ class Agent:
     access_log: str = ACCESS_LOG
     # Of connections to the backends of Gateways; their policy is bound to it.
     source_address: str = "10.244.0.100"
+    # That policy is enforced on what Gateways balance.
+    enforces: bool = True
     source: dict = field(default_factory=agent_source)
     # In the place of these, NPHDS is used.
     bpf: dict | None = field(default_factory=lambda: {"bpf_root": "/sys/fs/bpf", "ipcache_name": "cilium_ipcache_v2"})
@@ -236,7 +238,10 @@ class Agent:
 
     def _balancing(self, name, chains):
         metadata = self.metadata(
-            is_l7lb=True, enforce_policy_on_l7lb=True, ipv4_source_address=self.source_address, proxy_id=self.port
+            is_l7lb=True,
+            enforce_policy_on_l7lb=self.enforces,
+            ipv4_source_address=self.source_address,
+            proxy_id=self.port,
         )
         keepalive = [(1, 9, 1), (6, 4, 10), (6, 5, 5), (6, 6, 10)]
         options = [{"level": level, "name": option, "int_value": value} for level, option, value in keepalive]

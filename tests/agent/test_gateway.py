@@ -90,6 +90,16 @@ async def test_backends_that_policy_does_not_allow_get_no_request(
     assert await until_served(client(), "/bar") == 403
 
 
+@pytest.mark.parametrize(("filters", "expected"), [("policy", 500), ("others", 200), ("none", 200), (None, 200)])
+async def test_without_policy_only_clusters_that_the_agent_has_judge_refuse(
+    agent, node, bootstrap, start, client, backend, hosts, filters, expected
+):
+    start(bootstrap())
+    node = dataclasses.replace(node, enforces=False)
+    await deliver(agent, node, backend, hosts, node.gateway(), service=node.service(filters))
+    assert await until_served(client(), "/bar") == expected
+
+
 @pytest.fixture
 async def log(node):
     """The denials that the agent hears of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -36,11 +37,12 @@ updates = st.builds(
 @given(st.lists(updates, min_size=1, max_size=8))
 def test_engine_and_naive_map_hold_the_same_policies(sequence: list[naive.Update]) -> None:
     engine, state = PolicyMap(), naive.State()
-    version = ""
+    version, new_stream = "", False
     for number, update in enumerate(sequence):
+        new_stream |= update.new_stream
         try:
-            state = naive.apply(state, update)
-            accepted = True
+            state = naive.apply(state, replace(update, new_stream=new_stream))
+            accepted, new_stream = True, False
             version = str(number)
         except naive.RefusedError:
             accepted = False

@@ -120,3 +120,18 @@ def test_a_bad_message_closes_its_connection_alone(r2d2, robot, run, message, re
             assert ask_once(r2d2, message) == b""
         assert f"is closed: test.blockparser: {reason}" in proxy.wait_for("is closed")
         assert ask(stream, b"8:PASS\r\n") == robot.reply
+
+
+def test_a_parser_that_panics_closes_its_connection_alone(r2d2, robot, run):
+    r2d2.policy("          rules: {l7proto: test.panicparser}")
+    proxy = run(r2d2)
+    pid = proxy.envoy()
+    for turn in range(1, 3):
+        with contextlib.suppress(ConnectionError):
+            assert ask_once(r2d2, b"BOOM\r\n") == b""
+        proxy.wait_for("network filter panicked: PanicParser OnData")
+        entries = eventually(lambda turn=turn: found if len(found := r2d2.entries()) == turn else None)
+        assert entries[-1]["entryType"] == "Denied"
+        assert entries[-1]["genericL7"]["fields"]["status"].startswith("Panic: PanicParser OnData")
+    assert proxy.envoy() == pid
+    assert robot.lines == []

@@ -7,8 +7,9 @@ from cilium_proxy.relay.channel import TLS
 from cilium_proxy.relay.policy_references import references
 from cilium_proxy.rewrite.cilium import Options, rewrite_message
 from cilium_proxy.testing.vectors import http_proxy
+from cilium_proxy.testing.vectors.http_proxy import IPV4
 from cilium_proxy.testing.vectors.result import Result
-from cilium_proxy.testing.vectors.tcp import IP, TlsCase
+from cilium_proxy.testing.vectors.tcp import TlsCase
 from cilium_proxy.testing.vectors.tcp_peer import Peer
 
 SECRET = b"nobody may read this"
@@ -23,7 +24,7 @@ def document(remote=1):
         "downstream_tls_context": {"certificate_chain": "<PEM:server_cert>", "private_key": "<PEM:server_key>"},
     }
     policy = {
-        "endpoint_ips": [IP],
+        "endpoint_ips": [IPV4],
         "endpoint_id": 42,
         "ingress_per_port_policies": [{"port": 18080, "rules": [rule]}],
     }

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::info::ConnectionInfo;
 use crate::inject::InjectBuffer;
 use crate::op::Op;
-use crate::parser::{Context, Parser};
+use crate::parser::{Context, Parser, call};
 use crate::record::Log;
 use crate::registry::{CreateError, Shared, create};
 use crate::request::Policy;
@@ -53,6 +53,8 @@ pub struct Connection {
     halves: [Half; 2],
     inject: [InjectBuffer; 2],
     closed: Option<Closed>,
+    /// The parser is at work, or panicked.
+    parsing: bool,
 }
 
 /// One direction.
@@ -109,6 +111,7 @@ impl Connection {
             halves: [Half::default(), Half::default()],
             inject: [InjectBuffer::new(limits.injected), InjectBuffer::new(limits.injected)],
             closed: None,
+            parsing: false,
         }
     }
 
@@ -140,6 +143,10 @@ impl Connection {
     }
 
     /// Takes bytes of a direction. After an error the connection stays closed.
+    ///
+    /// # Panics
+    ///
+    /// If the parser does, once that is in the access log.
     pub fn on_data(
         &mut self,
         mut site: Site<'_>,
@@ -149,6 +156,9 @@ impl Connection {
     ) -> Result<Forward, Closed> {
         if let Some(closed) = &self.closed {
             return Err(closed.clone());
+        }
+        if self.parsing {
+            return Err(Closed { reason: format!("{}: it panicked", self.name) });
         }
         self.drive(&mut site, reply, end_stream, data).map_err(|reason| {
             let closed = Closed { reason: format!("{}: {reason}", self.name) };
@@ -214,7 +224,9 @@ impl Connection {
                 inject: &mut self.inject,
                 failure: &mut failure,
             };
-            let op = self.parser.on_data(&mut context, reply, end_stream, rest);
+            self.parsing = true;
+            let op = call(&self.name, &mut *self.parser, &mut context, (reply, end_stream), rest);
+            self.parsing = false;
             if self.inject.iter().any(InjectBuffer::is_cut) {
                 return Err(format!("more than {} bytes to inject", self.limits.injected));
             }

@@ -1,5 +1,9 @@
 //! What a protocol implements.
 
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use crate::info::ConnectionInfo;
 use crate::inject::InjectBuffer;
 use crate::op::{ErrorCode, Op};
@@ -16,6 +20,30 @@ pub trait Parser: Send {
 
     /// Makes the parser know what it would have learnt from earlier messages. For conformance cases that start midway.
     fn seed(&mut self, _seed: &Seed<'_>) {}
+}
+
+/// Calls a parser, whose name is for the access log: a panic is there as a denial before it goes on.
+pub(crate) fn call(
+    name: &str,
+    parser: &mut dyn Parser,
+    context: &mut Context<'_>,
+    (reply, end_stream): (bool, bool),
+    data: &[u8],
+) -> Op {
+    catch_unwind(AssertUnwindSafe(|| parser.on_data(context, reply, end_stream, data))).unwrap_or_else(|panic| {
+        let fields = BTreeMap::from([("status".into(), format!("Panic: {}", message(panic.as_ref())))]);
+        context.log(EntryType::Denied, L7::Generic { proto: name.to_owned().into(), fields });
+        resume_unwind(panic)
+    })
+}
+
+/// What a panic says.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
 }
 
 /// Something learnt from earlier messages.

@@ -17,6 +17,7 @@ pub const PARSERS: &[&str] = &[
     "test.blockparser",
     "test.headerparser",
     "test.lineparser",
+    "test.panicparser",
     "test.passer",
 ];
 
@@ -54,6 +55,7 @@ pub fn create(name: &str, info: &ConnectionInfo, shared: &Shared) -> Result<Box<
         test_parsers::LINE => Box::<test_parsers::Lines>::default(),
         test_parsers::BLOCK => Box::<test_parsers::Blocks>::default(),
         test_parsers::HEADER => Box::new(test_parsers::Headers),
+        test_parsers::PANIC => Box::new(test_parsers::Panics),
         _ => return Err(CreateError::Unknown(name.to_owned())),
     })
 }

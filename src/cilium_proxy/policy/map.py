@@ -51,7 +51,8 @@ class PolicyMap(Questions):
             version: any text; in messages and in `version`.
             removed: names of policies to remove. For differences only; unknown names are ignored.
             delta: the resources are added to those in force or replace them by name. Otherwise they are the full state.
-            new_stream: first update after the sender reconnected: nothing from before is kept if it is accepted.
+            new_stream: first update after the sender reconnected: once it, or one after it, is accepted, nothing from
+                before is kept.
         """
         names = list(removed)
         if names and not delta:

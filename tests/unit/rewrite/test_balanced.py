@@ -79,7 +79,7 @@ def test_routers_judge_with_the_listener_s_own_settings():
     [(first, policy), (second, _)] = upstream_filters(NODE.gateway())
     assert (first, second) == ("cilium.l7policy", "envoy.filters.http.upstream_codec")
     assert policy.access_log_path == "/run/log.sock"
-    assert not policy.judge_known_only
+    assert policy.judge_known_only
 
 
 def with_router(**router):

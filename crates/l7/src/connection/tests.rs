@@ -1,5 +1,7 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
-use crate::record::Record;
+use crate::record::{EntryType, L7, Record};
 use crate::request::{Decision, Request};
 
 fn info() -> ConnectionInfo {
@@ -92,6 +94,26 @@ fn what_was_decided_is_taken_without_the_parser_but_for_its_last_byte() {
     assert_eq!((blocks.decided(false), blocks.decided(true)), (4, 0));
     assert_eq!(feed(&mut blocks, false, b"5678"), Ok(Forward::Unchanged));
     assert_eq!(blocks.decided(false), 0);
+}
+
+#[test]
+fn a_parser_that_panics_is_in_the_log_and_keeps_its_connection_closed() {
+    let mut connection = connection("test.panicparser", Limits::default());
+    let mut log: Vec<Record> = Vec::new();
+    let policy = |_: &Request<'_>| Decision::ALLOWED;
+    let mut call = |reply, log: &mut Vec<Record>| {
+        catch_unwind(AssertUnwindSafe(|| connection.on_data(Site { policy: &policy, log }, reply, false, b"foo")))
+    };
+    assert!(call(true, &mut log).unwrap().is_ok());
+    assert!(call(false, &mut log).is_err());
+    let closed = call(true, &mut log).unwrap().unwrap_err();
+    assert_eq!(closed.reason, "test.panicparser: it panicked");
+    let [Record { entry_type: EntryType::Denied, l7: L7::Generic { proto, fields }, .. }] = &log[..] else {
+        panic!("{log:?}")
+    };
+    assert_eq!(proto, "test.panicparser");
+    let status = "Panic: PanicParser OnData(reply=false, endStream=false, data=[[102 111 111]]) panicing...";
+    assert_eq!(fields["status"], status);
 }
 
 /// Injects without end, taking nothing.

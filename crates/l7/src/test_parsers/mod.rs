@@ -3,11 +3,13 @@
 mod blocks;
 mod headers;
 mod lines;
+mod panics;
 mod passer;
 
 pub(crate) use blocks::Blocks;
 pub(crate) use headers::{HeaderRule, Headers};
 pub(crate) use lines::Lines;
+pub(crate) use panics::Panics;
 pub(crate) use passer::Passer;
 
 /// Passes everything.
@@ -18,3 +20,5 @@ pub const LINE: &str = "test.lineparser";
 pub const BLOCK: &str = "test.blockparser";
 /// Lines that a policy decides on.
 pub const HEADER: &str = "test.headerparser";
+/// Panics on requests.
+pub const PANIC: &str = "test.panicparser";

@@ -20,7 +20,7 @@ pub(crate) struct Config {
     /// Response header for the reason; `None`: the client is not told.
     pub(crate) reason_header: Option<String>,
     pub(crate) access_denied: Counter,
-    /// Upstream, what no `cilium.bpf_metadata` has seen passes.
+    /// Upstream, what no `cilium.bpf_metadata` has seen passes, and what no policy is about.
     pub(crate) judge_known_only: bool,
     pub(crate) tls_missing: Counter,
     /// The upstream's socket is chosen by the verdict on each request.

@@ -34,7 +34,7 @@ pub(super) fn enforce(config: &Config, stream: &mut Stream<'_>) -> Result<(), Re
     if !context.l7lb {
         return Ok(());
     }
-    if context.pod.is_empty() && context.ingress_policy.is_empty() {
+    if context.pod.is_empty() && context.ingress_policy.is_empty() && !config.judge_known_only {
         return Err(Refusal::Error("no policy is configured for this load balancer"));
     }
     let host_text = info.attribute(Attribute::UpstreamAddress).unwrap_or_default();

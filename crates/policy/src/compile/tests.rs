@@ -54,7 +54,7 @@ fn of_udp_rules_only_the_fields_are_checked() {
     let names = |name: &str| pb::PortNetworkPolicyRule { server_names: vec![name.to_owned()], ..rule("", &[]) };
     let pass = pb::PortNetworkPolicyRule { verdict: Some(Verdict::PassPrecedence(1)), ..rule("", &[]) };
     let tls = pb::PortNetworkPolicyRule { downstream_tls_context: Some(pb::TlsContext::default()), ..rule("", &[]) };
-    for rule in [pass, tls, regex("("), names("a**b")] {
+    for rule in [pass, tls, regex("(")] {
         assert!(full(&mut PolicyMap::new(), &[("web", policy(1, &[IP], udp(rule.clone())))]).is_ok(), "{rule:?}");
         refused(vec![port(80, vec![rule])]);
     }
@@ -62,6 +62,7 @@ fn of_udp_rules_only_the_fields_are_checked() {
     for (rule, field) in [
         (proxy, "proxy_id"),
         (names(""), "server_names[0]"),
+        (names("a**b"), "server_names[0]"),
         (regex(""), "http_rules.http_rules[0].headers[0].safe_regex_match.regex"),
     ] {
         let path = format!("ingress_per_port_policies[0].rules[0].{field}");

@@ -29,9 +29,10 @@ pub(crate) fn rule(
         if name.is_empty() {
             return Err(FieldError::new("", "must not be empty")).at_index("server_names", index);
         }
+        let pattern = SniPattern::new(name).map_err(|error| FieldError::new("", error.to_string()));
+        let pattern = pattern.at_index("server_names", index)?;
         if enforced {
-            let pattern = SniPattern::new(name).map_err(|error| FieldError::new("", error.to_string()));
-            server_names.push(pattern.at_index("server_names", index)?);
+            server_names.push(pattern);
         }
     }
     let downstream_tls = match message.downstream_tls_context {

@@ -26,6 +26,8 @@ pub struct PolicyMap {
     snapshot: Arc<Snapshot>,
     deny_all: Arc<EndpointPolicy>,
     allow_egress: Arc<EndpointPolicy>,
+    /// No update of the stream has been accepted yet.
+    new_stream: bool,
 }
 
 impl Default for PolicyMap {
@@ -49,14 +51,17 @@ impl PolicyMap {
             snapshot,
             deny_all,
             allow_egress,
+            new_stream: false,
         }
     }
 
     /// Applies an update whole, or refuses it and leaves everything as it was.
     ///
     /// A resource that did not change keeps its [`EndpointPolicy`], and equal parts of different endpoints are one
-    /// object, unless the update is the first of a new stream.
+    /// object, unless the update is the first of a new stream that is accepted.
     pub fn update(&mut self, update: &Update<'_>) -> Result<Arc<Snapshot>, Rejected> {
+        self.new_stream |= update.new_stream;
+        let update = &Update { new_stream: self.new_stream, ..*update };
         let mut fresh = Interned::default();
         let interned = if update.new_stream { &mut fresh } else { &mut self.interned };
         let staged = stage(&self.keys, Decoder { interned, secrets: &mut self.secrets }, update);
@@ -70,6 +75,7 @@ impl PolicyMap {
         if update.new_stream {
             self.interned = fresh;
         }
+        self.new_stream = false;
         let keeps = update.kind == UpdateKind::Delta && !update.new_stream;
         let mut endpoints = if keeps { self.snapshot.endpoints.clone() } else { Endpoints::default() };
         if !keeps {

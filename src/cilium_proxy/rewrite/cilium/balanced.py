@@ -65,6 +65,8 @@ def _judge_in_routers(manager: Any, path: tuple[str, ...]) -> None:
     filters = manager.http_filters
     policies = [item.typed_config for item in filters if item.typed_config.type_url == dynamic_module.L7_POLICY]
     policy = _parsed(policies[0], path) if policies else messages("cilium.L7Policy")()
+    # A balancer without policy lets requests pass in the reference, which has no filter here.
+    policy.judge_known_only = True
     for item in filters:
         if item.typed_config.type_url == _ROUTER:
             router = _parsed(item.typed_config, (*path, "http_filters"))

@@ -46,7 +46,7 @@ class UpdatesCase:
                 await self._update(proxy, number, step, POLICIES, "cilium.NetworkPolicy")
             case "nphds_update":
                 await self._update(proxy, number, step, HOSTS, "cilium.NetworkPolicyHosts")
-            case "stat_ge":
+            case "stat_ge" | "gauge_ge" | "counter_ge":
                 await self._statistic(proxy, number, step)
             case "policy_stream_generation":
                 await self._generation(proxy, number, step)
@@ -59,7 +59,7 @@ class UpdatesCase:
                 # Nothing of it reaches the module before the first update of the next stream.
                 url = _TYPES.get(step.get("type", ""))
                 self.first |= dict.fromkeys(self.first if url is None else [url], True)
-            case "remove_listener" | "listener_removed" | "lds_update":
+            case op if "listener" in op or "lds" in op:
                 await proxy.admin.request("POST", "/drain_listeners")
             case other:
                 self.result.unusable = f"step {number}: unknown op {other!r}"

@@ -21,7 +21,7 @@ from typing import Any
 from cilium_proxy.relay.state import RejectedError
 from cilium_proxy.testing.vectors import host_map, http_log, http_proxy
 from cilium_proxy.testing.vectors.http_listener import chain, connection_manager, listener, upstream_options
-from cilium_proxy.testing.vectors.http_proxy import HOSTS, POLICIES, SECRETS, VectorProxy, families
+from cilium_proxy.testing.vectors.http_proxy import HOSTS, IPV4, POLICIES, SECRETS, VectorProxy, families, with_ipv4
 from cilium_proxy.testing.vectors.messages import says
 from cilium_proxy.testing.vectors.result import Failure, Result, cases_of, rejection
 
@@ -46,10 +46,9 @@ def run(document: Any) -> Iterator[Result]:
 def _run_family(document: Json, case: Json, address: str, result: Result) -> None:
     with Upstream(address) as upstream:
         # The policies of a file are about the address and port of its upstream.
-        text = json.dumps(
-            {"policies": document.get("policies", {}), "hosts": document.get("host_maps", {}), "case": case}
-        )
-        data = json.loads(text.replace(PORT, str(upstream.port)).replace('127.0.0.1"', f'{address}"'))
+        parts = {"policies": document.get("policies", {}), "hosts": document.get("host_maps", {}), "case": case}
+        text = json.dumps(with_ipv4(parts)).replace(PORT, str(upstream.port))
+        data = json.loads(text.replace(f'{IPV4}"', f'{address}"'))
         asyncio.run(HttpCase(data, upstream, result).run())
 
 

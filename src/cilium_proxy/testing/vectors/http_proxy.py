@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,9 @@ PATIENCE = 10.0
 """Seconds in which something expected must have happened."""
 LOG = "log.sock"
 """Name of the access log's socket."""
+
+IPV4 = "127.0.0.1"
+"""The loopback address that documents are written for."""
 
 Json = dict[str, Any]
 
@@ -89,9 +93,27 @@ class VectorProxy:
         return "\n".join((self.directory / "envoy.log").read_text(errors="replace").splitlines()[-30:])
 
 
+# Also in an authority that was made by replacing the address alone.
+_IPV6_LOOPBACK = re.compile(r"(?<![0-9A-Fa-f:])(?:\[::1\]|::1)(?![0-9A-Fa-f]|:[0-9A-Fa-f]{0,4}(?![0-9A-Fa-f]))")
+
+
+def with_ipv4(document: Any) -> Any:
+    """A document that is written for IPv6's loopback address, as the same for IPv4's: cases run with both.
+
+    What it says about itself is left out.
+    """
+    if not isinstance(document, dict):
+        return document
+    data = {key: value for key, value in document.items() if key != "_about"}
+    text = json.dumps(data)
+    if IPV4 in text:
+        return data
+    return json.loads(_IPV6_LOOPBACK.sub(IPV4, text).replace(f"{IPV4}/128", f"{IPV4}/32"))
+
+
 def families(result: Result) -> Iterator[str]:
     """The loopback addresses that a case runs with, as long as it passes: IPv4's and, where there is one, IPv6's."""
-    yield "127.0.0.1"
+    yield IPV4
     if result.passed and _has_ipv6():
         yield "::1"
 
@@ -254,6 +276,7 @@ def secret(name: str, **kind: Json) -> bytes:
 
 __all__ = [
     "HOSTS",
+    "IPV4",
     "LOG",
     "PATIENCE",
     "POLICIES",
@@ -272,4 +295,5 @@ __all__ = [
     "secrets",
     "start",
     "surroundings",
+    "with_ipv4",
 ]

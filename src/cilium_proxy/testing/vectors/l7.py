@@ -156,7 +156,8 @@ def _check_rules(resource: Any) -> None:
                     if problem:
                         raise PolicyRejected(f"port {port.get('port', 0)}: {problem}")
             if len(names) > 1:
-                raise PolicyRejected(f"port {port.get('port', 0)}: its rules name {' and '.join(sorted(names))}")
+                number, mixed = port.get("port", 0), " and ".join(sorted(names))
+                raise PolicyRejected(f"port {number}: mismatching L7 types on the same port: {mixed}")
 
 
 def _entry(record: Any) -> Entry:

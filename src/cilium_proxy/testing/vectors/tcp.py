@@ -19,7 +19,7 @@ from cilium_proxy.api import from_dict, messages, pack, serialise, unpack
 from cilium_proxy.testing.vectors import http_proxy, relayed_proxy
 from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS, http_message
 from cilium_proxy.testing.vectors.http_listener import chain, connection_manager, listener, tcp_proxy
-from cilium_proxy.testing.vectors.http_proxy import HOSTS, PATIENCE, POLICIES, VectorProxy, families
+from cilium_proxy.testing.vectors.http_proxy import HOSTS, IPV4, PATIENCE, POLICIES, VectorProxy, families, with_ipv4
 from cilium_proxy.testing.vectors.result import Failure, Result, cases_of
 from cilium_proxy.testing.vectors.tcp_certificates import NAME, Certificates
 from cilium_proxy.testing.vectors.tcp_peer import Peer
@@ -27,7 +27,6 @@ from cilium_proxy.testing.vectors.tcp_tls_peer import TlsPeer
 
 Json = dict[str, Any]
 
-IP = "127.0.0.1"
 _INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _COMPARE: dict[str, Callable[[int, int], bool]] = {"eq": operator.eq, "ge": operator.ge, "gt": operator.gt}
@@ -35,6 +34,7 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {"eq": operator.eq, "ge": oper
 
 def run(document: Any) -> Iterator[Result]:
     """Runs the cases of a document, each with an Envoy of its own."""
+    document = with_ipv4(document)
     for case in cases_of(document, "cases"):
         result = Result.of(case)
         with result.running():
@@ -55,7 +55,7 @@ class TcpCase:
 
     cluster = "cluster1"
 
-    def __init__(self, document: Json, case: Json, result: Result, directory: Path, ip: str = IP) -> None:
+    def __init__(self, document: Json, case: Json, result: Result, directory: Path, ip: str = IPV4) -> None:
         self.result = result
         self.directory = directory
         self.ip = ip
@@ -67,7 +67,7 @@ class TcpCase:
         self.case = case
         self.peers: dict[str, Peer] = {}
         policies = json.dumps(document["policies"][case["policy"]]["resources"])
-        policies = policies.replace(PORT, str(self.upstream_port)).replace(f'{IP}"', f'{ip}"')
+        policies = policies.replace(PORT, str(self.upstream_port)).replace(f'{IPV4}"', f'{ip}"')
         self.policies = json.loads(self._prepare(policies))
 
     def _prepare(self, policies: str) -> str:

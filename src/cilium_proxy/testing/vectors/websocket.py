@@ -15,9 +15,17 @@ from typing import Any
 
 from cilium_proxy.testing.vectors import access_log, health_check_sink, http_proxy
 from cilium_proxy.testing.vectors.http import PORT, SOURCE_INGRESS, http_message
-from cilium_proxy.testing.vectors.http_proxy import HOSTS, PATIENCE, POLICIES, VectorProxy, families
+from cilium_proxy.testing.vectors.http_proxy import (
+    HOSTS,
+    IPV4,
+    PATIENCE,
+    POLICIES,
+    VectorProxy,
+    families,
+    with_ipv4,
+)
 from cilium_proxy.testing.vectors.result import Failure, Result, UnusableError, cases_of
-from cilium_proxy.testing.vectors.tcp import IP, TcpCase, listening, payload
+from cilium_proxy.testing.vectors.tcp import TcpCase, listening, payload
 from cilium_proxy.testing.vectors.tcp_peer import Peer
 from cilium_proxy.testing.vectors.websocket_frames import Frame, read_frame
 from cilium_proxy.testing.vectors.websocket_listeners import Topology
@@ -33,11 +41,12 @@ def run(document: Any) -> Iterator[Result]:
     """Runs the cases of a document, each with an Envoy of its own, and those of the access log and of health events."""
     others = [kind for kind in (access_log, health_check_sink) if kind.LIST in document]
     if "websocket" in document or not others:
-        for case in cases_of(document, "websocket"):
+        converted = with_ipv4(document)
+        for case in cases_of(converted, "websocket"):
             result = Result.of(case)
             with result.running():
                 for ip in families(result):
-                    run_case(document, case, result, ip)
+                    run_case(converted, case, result, ip)
             yield result
     for kind in others:
         yield from kind.run(document)
@@ -53,7 +62,7 @@ def run_case(document: Json, case: Any, result: Result, ip: str) -> None:
 class WebsocketCase(TcpCase):
     """One case."""
 
-    def __init__(self, document: Json, case: Json, result: Result, ip: str = IP) -> None:
+    def __init__(self, document: Json, case: Json, result: Result, ip: str = IPV4) -> None:
         # Nothing here needs files.
         super().__init__(document, case, result, Path(), ip)
         self.ports = [self.port, *_free_ports(ip, 2)]
@@ -101,7 +110,7 @@ class WebsocketCase(TcpCase):
 
     def _placed(self, text: str) -> str:
         """The text with this run's upstream for the file's."""
-        return text.replace(PORT, str(self.upstream_port)).replace(f"{IP}:", f"{self.authority}:")
+        return text.replace(PORT, str(self.upstream_port)).replace(f"{IPV4}:", f"{self.authority}:")
 
     async def _request(self, step: Json) -> tuple[str, str] | None:
         """A request of the client; what follows the answer's head is for later steps."""
@@ -141,7 +150,7 @@ class WebsocketCase(TcpCase):
         got = peer.received[:end].decode("latin-1")
         self.read["upstream"] = end
         # The reference fixes the port that the client wanted.
-        wanted = text.replace(PORT, str(self.port)).replace(f"{IP}:", f"{self.authority}:")
+        wanted = text.replace(PORT, str(self.port)).replace(f"{IPV4}:", f"{self.authority}:")
         pattern = re.escape(wanted).replace(re.escape("<uuid>"), _UUID)
         return None if re.fullmatch(pattern, got) else (wanted, got)
 

@@ -14,7 +14,6 @@ from cilium_proxy.testing.vectors.http_listener import chain, connection_manager
 Json = dict[str, Any]
 Filters = list[tuple[str, Any]]
 
-IP = "127.0.0.1"
 EARLY_DATA = 1 << 16
 """Bytes that a TCP proxy takes before it is connected."""
 
@@ -22,7 +21,7 @@ EARLY_DATA = 1 << 16
 class Topology:
     """What a case's kind stands for."""
 
-    def __init__(self, case: Json, ports: Sequence[int], upstream_port: int, ip: str = IP) -> None:
+    def __init__(self, case: Json, ports: Sequence[int], upstream_port: int, ip: str = http_proxy.IPV4) -> None:
         self.case = case
         self.ip = ip
         self.ports = ports
