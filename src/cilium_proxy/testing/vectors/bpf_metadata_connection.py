@@ -40,7 +40,8 @@ class ConnectionCase:
         self.result = result
         self.checks: list[Json] = case.get("network_policy_checks", [])
         self.hosts = [*document["default_hosts"], *case.get("extra_hosts", [])]
-        self.policies = [*document["default_policies"], *case.get("extra_policies", [])]
+        # Of this case alone: they may get a parser.
+        self.policies = [dict(policy) for policy in (*document["default_policies"], *case.get("extra_policies", []))]
         self.config: Json = dict(case["config"])
         linger = (case["expect"].get("source_address_option") or {}).get("linger_time") or -1
         if linger >= 0:
@@ -151,7 +152,8 @@ class ConnectionCase:
         if "requested_application_protocols_set" in expect:
             # Null: they are not set, and stay what they were.
             before = self.case.get("requested_application_protocols_before")
-            wanted = expect["requested_application_protocols_set"] or before or []
+            appended = expect["requested_application_protocols_set"]
+            wanted = appended if appended and isinstance(appended, list) else before or []
             self._differs(0, "requested_application_protocols", wanted, got["application_protocols"])
         option = expect.get("source_address_option") or {}
         linger = got["upstream"]["linger"]
