@@ -157,9 +157,10 @@ def test_an_adopted_envoy_that_crashes_is_started_again(files4, proxy, run):
     eventually(lambda: "no-such-option" in (successor.status()["envoy"]["restart_error"] or ""))
     with files4.client() as client:
         assert client.get("/x").status_code == 200
+    before = successor.status()["source"]["applied_at"]
     del files4.settings["envoy"]
     files4.save()
-    successor.wait_for("in force")
+    eventually(lambda: successor.status()["source"]["applied_at"] != before)
     os.kill(successor.envoy(), signal.SIGKILL)
     eventually(lambda: successor.status()["envoy"]["restarts"] == 1 and successor.status()["state"] == "running")
     with files4.client() as client:
