@@ -100,10 +100,11 @@ def command(
 async def _show(source: str, wanted: Filter, form: Callable[[Any], str], *, follow: bool, last: int | None) -> None:
     from cilium_proxy.observe import observe
 
-    # Ends like Ctrl-C, so that a socket is removed.
+    # So that a socket is removed; also where a shell started it in the background, which ignores SIGINT.
     showing = asyncio.current_task()
     assert showing is not None  # noqa: S101
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, showing.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, showing.cancel)
     entries = observe(source, wanted, follow=follow, last=last)
     async with contextlib.aclosing(entries):
         async for entry in entries:
