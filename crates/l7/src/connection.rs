@@ -1,5 +1,7 @@
 //! Drives the parser of one connection.
 
+use std::panic::resume_unwind;
+
 use thiserror::Error;
 
 use crate::info::ConnectionInfo;
@@ -53,8 +55,6 @@ pub struct Connection {
     halves: [Half; 2],
     inject: [InjectBuffer; 2],
     closed: Option<Closed>,
-    /// The parser is at work, or panicked.
-    parsing: bool,
 }
 
 /// One direction.
@@ -111,7 +111,6 @@ impl Connection {
             halves: [Half::default(), Half::default()],
             inject: [InjectBuffer::new(limits.injected), InjectBuffer::new(limits.injected)],
             closed: None,
-            parsing: false,
         }
     }
 
@@ -156,9 +155,6 @@ impl Connection {
     ) -> Result<Forward, Closed> {
         if let Some(closed) = &self.closed {
             return Err(closed.clone());
-        }
-        if self.parsing {
-            return Err(Closed { reason: format!("{}: it panicked", self.name) });
         }
         self.drive(&mut site, reply, end_stream, data).map_err(|reason| {
             let closed = Closed { reason: format!("{}: {reason}", self.name) };
@@ -224,9 +220,11 @@ impl Connection {
                 inject: &mut self.inject,
                 failure: &mut failure,
             };
-            self.parsing = true;
-            let op = call(&self.name, &mut *self.parser, &mut context, (reply, end_stream), rest);
-            self.parsing = false;
+            let called = call(&self.name, &mut *self.parser, &mut context, (reply, end_stream), rest);
+            let op = called.unwrap_or_else(|panic| {
+                self.closed = Some(Closed { reason: format!("{}: it panicked", self.name) });
+                resume_unwind(panic)
+            });
             if self.inject.iter().any(InjectBuffer::is_cut) {
                 return Err(format!("more than {} bytes to inject", self.limits.injected));
             }

@@ -2,7 +2,6 @@
 //! tools; a proxy uses [`Connection`](crate::Connection).
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cilium_policy::{Direction, Snapshot};
@@ -11,7 +10,7 @@ use thiserror::Error;
 use crate::info::ConnectionInfo;
 use crate::inject::InjectBuffer;
 use crate::op::Op;
-use crate::parser::{Context, Parser, Seed, call, message};
+use crate::parser::{Context, Parser, Seed, call, panic_message};
 use crate::policy::{Asker, PortRules};
 use crate::record::Record;
 use crate::registry::{CreateError, Shared, create};
@@ -158,13 +157,10 @@ impl Instance {
         while step.ops.len() < max_ops {
             let mut context =
                 Context { info, policy: &decide, log: &mut records, inject: &mut slot.inject, failure: &mut failure };
-            let called = catch_unwind(AssertUnwindSafe(|| {
-                call(&slot.name, &mut *slot.parser, &mut context, (reply, end_stream), rest)
-            }));
-            let op = match called {
+            let op = match call(&slot.name, &mut *slot.parser, &mut context, (reply, end_stream), rest) {
                 Ok(op) => op,
                 Err(panic) => {
-                    let reason = message(panic.as_ref()).to_owned();
+                    let reason = panic_message(panic.as_ref()).to_owned();
                     step.result = Err(StepError { result: FilterResult::ParserError, reason });
                     break;
                 }

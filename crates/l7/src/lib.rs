@@ -36,7 +36,7 @@ pub use inject::InjectBuffer;
 pub use instance::{FilterResult, Instance, NewConnection, StepError, StepOps};
 pub use op::{ErrorCode, Op};
 pub use params::{Params, UnknownParamError};
-pub use parser::{Context, Parser, Seed};
+pub use parser::{Context, Parser, Seed, panic_message};
 pub use policy::{Asker, PortRules};
 pub use record::{EntryType, KafkaEntry, L7, Log, Record};
 pub use registry::{CreateError, PARSERS, Shared, create};

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::info::ConnectionInfo;
 use crate::inject::InjectBuffer;
@@ -22,23 +22,26 @@ pub trait Parser: Send {
     fn seed(&mut self, _seed: &Seed<'_>) {}
 }
 
-/// Calls a parser, whose name is for the access log: a panic is there as a denial before it goes on.
+/// What a panic carries.
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// Calls a parser, whose name is for the access log: there, a panic is a denial.
 pub(crate) fn call(
     name: &str,
     parser: &mut dyn Parser,
     context: &mut Context<'_>,
     (reply, end_stream): (bool, bool),
     data: &[u8],
-) -> Op {
-    catch_unwind(AssertUnwindSafe(|| parser.on_data(context, reply, end_stream, data))).unwrap_or_else(|panic| {
-        let fields = BTreeMap::from([("status".into(), format!("Panic: {}", message(panic.as_ref())))]);
+) -> Result<Op, Panic> {
+    catch_unwind(AssertUnwindSafe(|| parser.on_data(context, reply, end_stream, data))).inspect_err(|panic| {
+        let fields = BTreeMap::from([("status".into(), format!("Panic: {}", panic_message(panic.as_ref())))]);
         context.log(EntryType::Denied, L7::Generic { proto: name.to_owned().into(), fields });
-        resume_unwind(panic)
     })
 }
 
 /// What a panic says.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text,

@@ -13,11 +13,7 @@ pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> PyResult<T> {
     // A panic leaves nothing half done that is seen again: snapshots are immutable, a map whose update panicked stays
     // locked by poison.
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "unknown".to_owned());
+        let text = cilium_l7::panic_message(panic.as_ref());
         EngineError::new_err(format!("the policy engine failed (please report this): {text}"))
     })
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -99,16 +98,16 @@ def command(
 
 async def _show(source: str, wanted: Filter, form: Callable[[Any], str], *, follow: bool, last: int | None) -> None:
     from cilium_proxy.observe import observe
+    from cilium_proxy.supervisor.signals import STOP, signals
 
     # So that a socket is removed; also where a shell started it in the background, which ignores SIGINT.
     showing = asyncio.current_task()
     assert showing is not None  # noqa: S101
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, showing.cancel)
-    entries = observe(source, wanted, follow=follow, last=last)
-    async with contextlib.aclosing(entries):
-        async for entry in entries:
-            click.echo(form(entry))
+    with signals(dict.fromkeys(STOP, showing.cancel)):
+        entries = observe(source, wanted, follow=follow, last=last)
+        async with contextlib.aclosing(entries):
+            async for entry in entries:
+                click.echo(form(entry))
 
 
 def _names(file: Path | None) -> Names:

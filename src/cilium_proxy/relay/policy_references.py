@@ -41,7 +41,6 @@ class PolicyReferences:
     def __init__(self) -> None:
         self._in_force: dict[str, References] = {}
         self._offered: dict[str, tuple[bytes, References]] = {}
-        self._more = False
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -55,17 +54,21 @@ class PolicyReferences:
 
     def offer(self, policies: Mapping[str, bytes]) -> bool:
         """Adds those of policies that are offered by name; true if they are not what they were before."""
-        self._offered = {name: (policy, references(policy)) for name, policy in policies.items()}
-        self._more = any(one and one != self._in_force.get(name) for name, (_, one) in self._offered.items())
-        return self._more
+        found = {name: (policy, references(policy)) for name, policy in policies.items()}
+        # Most policies refer to nothing, before and after.
+        self._offered = {name: offered for name, offered in found.items() if offered[1] or name in self._in_force}
+        return self._adds()
 
     def settle(self, held: Mapping[str, bytes]) -> bool:
         """Keeps those of the policies that are in force now; true if there are fewer or others than before."""
         taken = {name: one for name, (policy, one) in self._offered.items() if held.get(name) == policy}
         in_force = {name: one for name, one in (self._in_force | taken).items() if one and name in held}
-        changed = self._more or in_force != self._in_force
-        self._in_force, self._offered, self._more = in_force, {}, False
+        changed = self._adds() or in_force != self._in_force
+        self._in_force, self._offered = in_force, {}
         return changed
+
+    def _adds(self) -> bool:
+        return any(one and one != self._in_force.get(name) for name, (_, one) in self._offered.items())
 
     def _all(self) -> Iterator[References]:
         yield from self._in_force.values()

@@ -11,7 +11,7 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+def signals(handlers: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
     """Calls these on the running loop, as long as the context lasts."""
     loop = asyncio.get_running_loop()
     for number, handler in handlers.items():

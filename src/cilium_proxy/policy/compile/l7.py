@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from cilium_proxy.config.model import CA, CERTIFICATE, KEY
 from cilium_proxy.policy.compile.http import read_http_rule, read_secret
 from cilium_proxy.policy.compile.kafka import read_kafka_rule
@@ -65,14 +67,15 @@ def _tls(fields: Fields, name: str, namespace: str, secrets: list[Secret]) -> Me
     context.finish()
     if not secret:
         return None
-    terminates = name == "terminatingTLS"
     made: Message = {}
-    if terminates or "certificate" in named or "privateKey" in named:
+    uses: list[Literal["certificate", "ca"]] = []
+    if name == "terminatingTLS" or "certificate" in named or "privateKey" in named:
         made["tls_sds_secret"] = secret
-        secrets.append(Secret(secret, "certificate", context.where("secret"), context.at("secret")))
-    if not terminates or "trustedCA" in named:
+        uses.append("certificate")
+    if name == "originatingTLS" or "trustedCA" in named:
         made["validation_context_sds_secret"] = ca_name(secret)
-        secrets.append(Secret(secret, "ca", context.where("secret"), context.at("secret")))
+        uses.append("ca")
+    secrets += [Secret(secret, use, context.where("secret"), context.at("secret")) for use in uses]
     return made
 
 

@@ -8,7 +8,7 @@ import re
 _NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d+(?:-\d+)?\b")
 _WORD = re.compile(r"[a-z]{4,}")
 # The reference's decoder refuses such messages before anything reads them; its texts are generated.
-_GENERATED = re.compile(r"constraint|ValidationError|value must", re.IGNORECASE)
+_GENERATED = re.compile(r"constraint validation failed|ValidationError|value must", re.IGNORECASE)
 # The reference's parsers add the whole configuration, spaced at random.
 _CONFIGURATION = re.compile(r" \(config: .*", re.DOTALL)
 
